@@ -1,0 +1,174 @@
+"""Every error that Quarterdeck raises, in one tree.
+
+QuarterdeckError
+├── UsageError               the program is wrong: nothing was run
+│   ├── ConfigError          a setting, model name, key or extra
+│   ├── InputError           the inputs of a kickoff
+│   └── JournalMismatchError a run was opened again with other inputs or another crew
+└── RunError                 the program is right and the run failed
+    ├── LLMError             a call to a model (see its subclasses)
+    ├── ToolError            a call of a tool
+    ├── TaskError            a task gave no acceptable output
+    └── JournalError         the journal could not be read or written
+
+RunStopped is apart, and no Exception: a run that a limit, a cancel or a doubt ends must not be caught by an
+``except Exception`` in a tool, a guardrail or a callback.
+"""
+
+from __future__ import annotations
+
+
+class QuarterdeckError(Exception):
+    """The root of all errors."""
+
+
+class UsageError(QuarterdeckError):
+    """The program misused the library; nothing was run."""
+
+
+class ConfigError(UsageError, ValueError):
+    """A setting is missing or wrong: a model name, a key, an extra, a parameter."""
+
+
+class InputError(UsageError, ValueError):
+    """The inputs of a kickoff do not fit the crew.
+
+    Args:
+        message: What is wrong and what would be right.
+        missing: Names of the inputs that the crew needs and did not get.
+    """
+
+    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class JournalMismatchError(UsageError):
+    """A journaled run was opened again with other inputs or with another crew."""
+
+
+class RunError(QuarterdeckError):
+    """The run failed."""
+
+
+class LLMError(RunError):
+    """A call to a model failed.
+
+    Args:
+        message: What happened, in words for a person; holds no secret.
+        model: The model that was called.
+        status: HTTP status of the answer, where there was one.
+        retry_after: Seconds that the provider asked to wait.
+    """
+
+    retryable = False
+
+    def __init__(
+        self, message: str, *, model: str = "", status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.model = model
+        self.status = status
+        self.retry_after = retry_after
+
+
+class AuthenticationError(LLMError):
+    """The provider refused the key, or its rights (401, 403)."""
+
+
+class BadRequestError(LLMError):
+    """The provider refused the request (400, 404, 422)."""
+
+
+class ContextTooLongError(BadRequestError):
+    """The prompt does not fit the model's context window."""
+
+
+class ContentFilteredError(LLMError):
+    """The provider's safety system refused the prompt or the answer."""
+
+
+class RateLimitError(LLMError):
+    """The provider asked to slow down (429)."""
+
+    retryable = True
+
+
+class LLMTimeoutError(LLMError, TimeoutError):
+    """Connecting, reading or the whole call took longer than its limit."""
+
+    retryable = True
+
+
+class ProviderDownError(LLMError):
+    """The provider failed (408, 409, 5xx) or the connection broke."""
+
+    retryable = True
+
+
+class MalformedResponseError(LLMError):
+    """The model's answer cannot be used: it is empty, or breaks the format that was asked for.
+
+    Args:
+        text: What the model wrote.
+    """
+
+    def __init__(self, message: str, *, model: str = "", text: str = "") -> None:
+        super().__init__(message, model=model)
+        self.text = text
+
+
+class ToolError(RunError):
+    """A tool failed; the model is told, and may try something else."""
+
+
+class ToolArgumentsError(ToolError, ValueError):
+    """The arguments of a tool call do not fit its schema."""
+
+
+class ToolTimeoutError(ToolError, TimeoutError):
+    """A tool took longer than its time limit."""
+
+
+class ToolUsageLimitError(ToolError):
+    """A tool was called more often than its ``max_usage_count``."""
+
+
+class TaskError(RunError):
+    """A task gave no acceptable output."""
+
+
+class GuardrailError(TaskError):
+    """A task's output was refused by its guardrail, and the retries are used up."""
+
+
+class OutputFormatError(TaskError):
+    """A task's output does not fit its ``output_pydantic`` or ``output_json`` model."""
+
+
+class TaskTimeoutError(TaskError, TimeoutError):
+    """An agent took longer than its ``max_execution_time``."""
+
+
+class JournalError(RunError):
+    """The journal could not be read or written."""
+
+
+class FencedError(JournalError):
+    """Another process has taken this run over; what this one would write is refused."""
+
+
+class RunStopped(BaseException):
+    """Ends a run before its work is done; the run keeps what it has.
+
+    Args:
+        status: The status that the run ends with.
+        reason: What ended it, in words.
+        ended_by: The limit's name, or the path of the step in doubt.
+    """
+
+    def __init__(self, status: str, reason: str, ended_by: str = "") -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.ended_by = ended_by
