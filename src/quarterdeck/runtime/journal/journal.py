@@ -1,0 +1,263 @@
+"""The journal as the runtime sees it: runs are opened, events appended and read."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from quarterdeck.concurrency import call_in_thread
+from quarterdeck.errors import ConfigError, JournalError
+from quarterdeck.events import Event
+from quarterdeck.runtime.journal import tables
+from quarterdeck.runtime.journal.database import Database, Target
+from quarterdeck.runtime.journal.payloads import Packer, unpack
+from quarterdeck.runtime.journal.tables import RunRow
+from quarterdeck.runtime.journal.writer import (
+    Append,
+    Delete,
+    Owner,
+    TakeOver,
+    Writer,
+    connect,
+    journal_error,
+    status_after,
+)
+
+T = TypeVar("T")
+
+_LONGEST_RUN_ID = 200
+
+_journals: dict[str, Journal] = {}
+_lock = threading.Lock()
+
+
+def open_journal(where: str | os.PathLike[str] | Journal) -> Journal:
+    """The journal at ``where``: the same object for the same place, so that all runs of a process share one writer.
+
+    Nothing is read or written yet: the database is opened, and its tables are made, by the first use.
+
+    Args:
+        where: A path to an SQLite file, ``sqlite:///path``, or ``postgresql://user:password@host/database``; or a
+            Journal, which is returned.
+
+    Raises:
+        ConfigError: It is none of these, or PostgreSQL's extra is not installed.
+    """
+    if isinstance(where, Journal):
+        return where
+    target = Target(where)
+    with _lock:
+        journal = _journals.get(target.key)
+        if journal is None:
+            journal = _journals[target.key] = Journal(target)
+        return journal
+
+
+class Journal:
+    """An append-only table of the events of runs. Made by ``open_journal``; may serve several event loops."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._writer = Writer(target)
+        self._reader: Database | None = None
+        self._reading = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Journal({self._target.shown!r})"
+
+    @property
+    def commits(self) -> int:
+        """Transactions that this process has committed to the journal."""
+        return self._writer.commits
+
+    async def open_run(self, run_id: str) -> OpenRun:
+        """Creates the run, or takes it over: whoever had it open before can append nothing more.
+
+        Args:
+            run_id: Its name: 1 to 200 printable characters.
+
+        Raises:
+            ConfigError: ``run_id`` is no such name, or the journal was made by a newer version.
+            JournalError: The database failed.
+        """
+        _check_run_id(run_id)
+        ownership = await self._request(TakeOver, run_id)
+        owner = Owner(run_id, ownership)
+        if ownership.epoch == 1:
+            return OpenRun(self._writer, owner, [], Packer())
+        return await call_in_thread(self._continue, owner)
+
+    async def events(self, run_id: str, after: int = 0) -> list[Event]:
+        """The run's events in order, whole; none for a run that is not there.
+
+        Args:
+            run_id: The run.
+            after: Only events with a greater ``seq``.
+
+        Raises:
+            JournalError: The database failed, or a row is damaged.
+            ConfigError: An event was written by a newer version.
+        """
+        return await call_in_thread(self._events, run_id, after)
+
+    async def runs(self, limit: int = 100) -> list[RunRow]:
+        """The newest runs first.
+
+        Raises:
+            JournalError: The database failed.
+        """
+        return await call_in_thread(self._read, lambda database: tables.list_runs(database, limit))
+
+    async def delete_run(self, run_id: str) -> None:
+        """Erases all that is kept of a run. One that is under way gets a FencedError at its next append.
+
+        Raises:
+            JournalError: The database failed.
+        """
+        await self._request(Delete, run_id)
+
+    def close(self) -> None:
+        """Writes what is under way and closes the database; done by itself when the process ends."""
+        with _lock:
+            if _journals.get(self._target.key) is self:
+                del _journals[self._target.key]
+        self._writer.close()
+        with self._reading:
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                reader.close()
+
+    def abandon(self) -> None:
+        """Refuses further use: called in a forked process, which has to open the journal for itself."""
+        self._writer.abandon()
+
+    async def _request(self, kind: type[TakeOver | Delete], run_id: str) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        self._writer.submit(kind(run_id=run_id, loop=loop, future=future))
+        return await future
+
+    def _continue(self, owner: Owner) -> OpenRun:
+        rows, payloads = self._read(lambda database: tables.read(database, owner.run_id, 0))
+        events = unpack(owner.run_id, rows, payloads)
+        return OpenRun(self._writer, owner, events, Packer(events, payloads))
+
+    def _events(self, run_id: str, after: int) -> list[Event]:
+        rows, payloads = self._read(lambda database: tables.read(database, run_id, after))
+        return [event for event in unpack(run_id, rows, payloads) if (event.seq or 0) > after]
+
+    def _read(self, query: Callable[[Database], T]) -> T:
+        """Asks the reading connection; where that is broken, a new one, once."""
+        with self._reading:
+            self._writer.check()
+            try:
+                try:
+                    return query(self._connected())
+                except Exception:
+                    if self._reader is None or not self._reader.is_lost():
+                        raise
+                    self._reader = None
+                    return query(self._connected())
+            except Exception as error:
+                raise journal_error(self._target, error) from error
+
+    def _connected(self) -> Database:
+        if self._reader is None:
+            self._reader = connect(self._target)
+        return self._reader
+
+
+class OpenRun:
+    """A run that this process may append to, until another one opens it.
+
+    Args:
+        events: The events that it had when it was opened, in order.
+    """
+
+    def __init__(self, writer: Writer, owner: Owner, events: list[Event], packer: Packer) -> None:
+        self.run_id = owner.run_id
+        self.epoch = owner.ownership.epoch
+        self.events = events
+        self._writer = writer
+        self._owner = owner
+        self._packer = packer
+        self._last = (events[-1].seq or 0) if events else 0
+
+    async def append(self, event: Event) -> None:
+        """Appends an event; returns when it is committed.
+
+        Args:
+            event: The next one: its ``seq`` is one more than the last one's. It must not be changed afterwards.
+
+        Raises:
+            FencedError: The run was opened again elsewhere, or deleted.
+            JournalError: The event cannot be written, or the database failed; the run can then append no more.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._submit(event, loop, future)
+        await future
+
+    def append_soon(self, event: Event) -> None:
+        """Appends an event with the next commit; nobody waits. The next ``append`` raises its failure.
+
+        Raises:
+            FencedError, JournalError: As ``append`` does, where it is known at once.
+        """
+        self._submit(event, None, None)
+
+    def _submit(
+        self, event: Event, loop: asyncio.AbstractEventLoop | None, future: asyncio.Future[None] | None
+    ) -> None:
+        failure = self._owner.failure
+        if failure is not None:
+            raise type(failure)(*failure.args)
+        if event.seq != self._last + 1:
+            raise JournalError(f"run {self.run_id!r}: event {event.seq} cannot follow event {self._last}")
+        packed = self._packer.pack(event)
+        self._writer.submit(
+            Append(
+                run_id=self.run_id,
+                loop=loop,
+                future=future,
+                owner=self._owner,
+                packed=packed,
+                status=status_after(event),
+            )
+        )
+        self._last += 1
+
+
+def _check_run_id(run_id: str) -> None:
+    if not 0 < len(run_id) <= _LONGEST_RUN_ID or not run_id.isprintable():
+        raise ConfigError(
+            f"run_id: expected 1 to {_LONGEST_RUN_ID} printable characters, got {run_id[:60]!r} "
+            f"({len(run_id)} characters)"
+        )
+
+
+@atexit.register
+def _close_all() -> None:
+    for journal in list(_journals.values()):
+        journal.close()
+
+
+_parents: list[Journal] = []
+
+
+def _leave_to_parent() -> None:
+    """After a fork: the child opens its own. What it has inherited stays referred to, so that nothing closes it."""
+    global _lock
+    _lock = threading.Lock()
+    for journal in _journals.values():
+        journal.abandon()
+        _parents.append(journal)
+    _journals.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_to_parent)
