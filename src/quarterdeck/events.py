@@ -267,6 +267,7 @@ class ToolFinished(Event):
         output: What the model is told.
         ok: False where the call failed.
         error: The whole error, with its traceback, for the trace; the model does not see it.
+        reason: Why the call failed, in CrewAI's words (``invalid_input``, ``exception``, ``usage_limit``, …); or "".
         cached: True where an earlier result was used again.
         seconds: Time the tool took.
         is_answer: True where the output is the task's answer (``result_as_answer``).
@@ -279,6 +280,7 @@ class ToolFinished(Event):
     output: str = ""
     ok: bool = True
     error: str = ""
+    reason: str = ""
     cached: bool = False
     seconds: float = 0.0
     is_answer: bool = False
