@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from quarterdeck.tools.failure import FailureReason, ToolFailure
+from quarterdeck.tools.failure import ToolFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,6 @@ class ToolResult:
     failure: ToolFailure | None = None
 
     @property
-    def reason(self) -> FailureReason | None:
-        """Why the call failed; None where it did not."""
-        return self.failure.reason if self.failure else None
+    def reason(self) -> str:
+        """Why the call failed (a ``FailureReason``); "" where it did not."""
+        return self.failure.reason if self.failure else ""
