@@ -49,19 +49,33 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A model's wish to call a tool; ``arguments`` is the JSON text as the model wrote it, unchecked."""
+    """A model's wish to call a tool; ``arguments`` is the JSON text as the model wrote it, unchecked.
+
+    ``extra`` is what the provider wants back with the call's result (Gemini's thought signatures, Anthropic's
+    thinking blocks); in a message it is ``extra_content``.
+    """
 
     id: str
     name: str
     arguments: str
+    extra: dict[str, Any] | None = field(default=None, hash=False)
 
     def to_message_part(self) -> dict[str, Any]:
         """This call as an entry of an assistant message's ``tool_calls``."""
-        return {
+        part: dict[str, Any] = {
             "id": self.id,
             "type": "function",
             "function": {"name": self.name, "arguments": self.arguments},
         }
+        if self.extra:
+            part["extra_content"] = self.extra
+        return part
+
+    @classmethod
+    def from_message_part(cls, part: dict[str, Any]) -> ToolCall:
+        """The call in an entry of ``tool_calls``: the reverse of ``to_message_part``."""
+        function = part["function"]
+        return cls(part["id"], function["name"], function["arguments"], part.get("extra_content"))
 
 
 @dataclass(frozen=True, slots=True)
