@@ -37,6 +37,11 @@ class _LoopThread:
 _background = _LoopThread()
 
 
+def background_loop() -> asyncio.AbstractEventLoop:
+    """The loop that sync calls run on, in a thread of its own."""
+    return _background.get()
+
+
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine from sync code and returns its result; works inside a running loop too (a notebook).
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
-import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 from quarterdeck.errors import ConfigError
@@ -62,103 +60,6 @@ def transaction(database: Database, begin: str) -> Generator[None]:
         raise
 
 
-class SQLite:
-    """A connection to an SQLite file in WAL mode; a commit is on the disk (``synchronous=FULL``)."""
-
-    begin_write = "BEGIN IMMEDIATE"
-    begin_read = "BEGIN"
-    lock_rows = ""  # BEGIN IMMEDIATE has locked the whole file
-    lock_schema = "SELECT 1"
-    find_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    bytes_type = "BLOB"
-
-    def __init__(self, path: str) -> None:
-        self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        try:
-            self._use_wal()
-            self._connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            self._connection.close()
-            raise
-
-    def _use_wal(self) -> None:
-        """Changing the mode does not wait for other connections as a transaction does: try again."""
-        deadline = time.monotonic() + BUSY_SECONDS
-        while True:
-            try:
-                if self._connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
-                    return
-                raise ConfigError("an SQLite journal needs WAL mode, which this file system does not offer")
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(sql, parameters).fetchall()
-
-    def executemany(self, sql: str, rows: Sequence[Row]) -> None:
-        self._connection.executemany(sql, rows)
-
-    def is_one_of(self, values: Sequence[Any]) -> tuple[str, list[Any]]:
-        return f"IN ({','.join('?' * len(values))})", list(values)
-
-    def is_lost(self) -> bool:
-        return False
-
-    def concerns_all(self, error: Exception) -> bool:
-        return isinstance(error, sqlite3.OperationalError)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-class PostgreSQL:
-    """A connection to PostgreSQL through psycopg 3."""
-
-    begin_write = "BEGIN"
-    begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
-    lock_rows = " FOR SHARE"
-    lock_schema = "SELECT pg_advisory_xact_lock(3907172904105)"  # "quarterdeck", nobody else's number
-    find_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
-    bytes_type = "BYTEA"
-
-    def __init__(self, url: str) -> None:
-        self._psycopg = _psycopg()
-        # Unix sockets and pools answer quickly or never: the limit is for a host that does not answer.
-        self._connection = self._psycopg.connect(url, autocommit=True, connect_timeout=int(BUSY_SECONDS))
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        cursor = self._connection.execute(sql.replace("?", "%s"), parameters or None)
-        return cursor.fetchall() if cursor.description else []
-
-    def executemany(self, sql: str, rows: Sequence[Row]) -> None:
-        with self._connection.cursor() as cursor:
-            cursor.executemany(sql.replace("?", "%s"), rows)
-
-    def is_one_of(self, values: Sequence[Any]) -> tuple[str, list[Any]]:
-        return "= ANY(?)", [list(values)]
-
-    def is_lost(self) -> bool:
-        return self._connection.closed
-
-    def concerns_all(self, error: Exception) -> bool:
-        errors = self._psycopg.errors
-        rolled_back = isinstance(error, (errors.DeadlockDetected, errors.SerializationFailure))
-        return isinstance(error, self._psycopg.OperationalError) and not rolled_back
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def _psycopg() -> Any:
-    try:
-        import psycopg  # an optional extra
-    except ImportError:
-        raise ConfigError("a journal in PostgreSQL needs psycopg 3: pip install 'quarterdeck[postgres]'") from None
-    return psycopg
-
-
 class Target:
     """Where a journal is.
 
@@ -189,22 +90,23 @@ class Target:
                 f"journal: {path!r} is not a file; a journal must outlive its process: give a path, such as 'runs.db', "
                 "or no journal at all for a run in memory"
             )
-        self._postgresql = False
+        from quarterdeck.runtime.journal.sqlite import SQLite  # no database is loaded before one is named
+
         self.key = os.path.realpath(path)
         self.shown = path
+        self._kind: Callable[[str], Database] = SQLite
 
     def _use_postgresql(self, url: str) -> None:
         try:
-            parts = _psycopg().conninfo.conninfo_to_dict(url)
-        except _psycopg().Error:  # its text may hold a part of the password
+            from quarterdeck.runtime.journal import postgres
+        except ImportError:
             raise ConfigError(
-                "journal: the PostgreSQL URL cannot be read; the form is postgresql://user:password@host:5432/database"
-                ", with special characters in the password percent-encoded"
+                "journal: PostgreSQL needs psycopg 3, which is not installed: pip install 'quarterdeck[postgres]'"
             ) from None
-        self._postgresql = True
         self.key = url
-        self.shown = f"postgresql://{parts.get('host', '')}/{parts.get('dbname', '')}"
+        self.shown = postgres.shown(url)
+        self._kind = postgres.PostgreSQL
 
     def connect(self) -> Database:
         """A new connection."""
-        return PostgreSQL(self.key) if self._postgresql else SQLite(self.key)
+        return self._kind(self.key)

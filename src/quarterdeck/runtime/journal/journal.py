@@ -136,9 +136,8 @@ class Journal:
         self._writer.abandon()
 
     async def _request(self, kind: type[TakeOver | Delete], run_id: str) -> Any:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._writer.submit(kind(run_id=run_id, loop=loop, future=future))
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._writer.submit(kind(run_id, future))
         return await future
 
     def _continue(self, owner: Owner) -> OpenRun:
@@ -197,9 +196,8 @@ class OpenRun:
             FencedError: The run was opened again elsewhere, or deleted.
             JournalError: The event cannot be written, or the database failed; the run can then append no more.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._submit(event, loop, future)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._submit(event, future)
         await future
 
     def append_soon(self, event: Event) -> None:
@@ -208,27 +206,16 @@ class OpenRun:
         Raises:
             FencedError, JournalError: As ``append`` does, where it is known at once.
         """
-        self._submit(event, None, None)
+        self._submit(event, None)
 
-    def _submit(
-        self, event: Event, loop: asyncio.AbstractEventLoop | None, future: asyncio.Future[None] | None
-    ) -> None:
+    def _submit(self, event: Event, future: asyncio.Future[None] | None) -> None:
         failure = self._owner.failure
         if failure is not None:
             raise type(failure)(*failure.args)
         if event.seq != self._last + 1:
             raise JournalError(f"run {self.run_id!r}: event {event.seq} cannot follow event {self._last}")
         packed = self._packer.pack(event)
-        self._writer.submit(
-            Append(
-                run_id=self.run_id,
-                loop=loop,
-                future=future,
-                owner=self._owner,
-                packed=packed,
-                status=status_after(event),
-            )
-        )
+        self._writer.submit(Append(self._owner, packed, status_after(event), future))
         self._last += 1
 
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -25,41 +24,53 @@ _MOST = 1000
 """Requests in one transaction at most."""
 
 
-@dataclass(slots=True)
 class Owner:
     """What the writer knows of an open run. After a failed append no other is written: no gap can arise."""
 
-    run_id: str
-    ownership: Ownership
-    failure: QuarterdeckError | None = None
+    def __init__(self, run_id: str, ownership: Ownership) -> None:
+        self.run_id = run_id
+        self.ownership = ownership
+        self.failure: QuarterdeckError | None = None
 
 
-@dataclass(slots=True, kw_only=True)
 class Request:
-    """Something to write; ``future`` is answered on ``loop``. Without a future nobody waits."""
+    """Something to write. Its future is answered on the future's own loop; without one nobody waits."""
 
-    run_id: str
-    loop: asyncio.AbstractEventLoop | None = None
-    future: asyncio.Future[Any] | None = None
+    __slots__ = ("future", "run_id")
+
+    def __init__(self, run_id: str, future: asyncio.Future[Any] | None) -> None:
+        self.run_id = run_id
+        self.future = future
 
 
-@dataclass(slots=True, kw_only=True)
 class TakeOver(Request):
     """Answered with the run's new Ownership."""
 
+    __slots__ = ()
 
-@dataclass(slots=True, kw_only=True)
+
 class Delete(Request):
     """Answered with None."""
 
+    __slots__ = ()
 
-@dataclass(slots=True, kw_only=True)
+
 class Append(Request):
     """Answered with None."""
 
-    owner: Owner
-    packed: Packed
-    status: tuple[str, float | None] | None = None
+    __slots__ = ("owner", "packed", "status")
+
+    def __init__(
+        self,
+        owner: Owner,
+        packed: Packed,
+        status: tuple[str, float | None] | None,
+        future: asyncio.Future[Any] | None,
+    ) -> None:
+        super().__init__(owner.run_id, future)
+        self.owner = owner
+        self.packed = packed
+        self.status = status
 
 
 Answer = tuple[Request, Any, QuarterdeckError | None]
@@ -195,9 +206,9 @@ class Writer:
         """Wakes the waiting: one call per event loop."""
         loops: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
         for answer in answers:
-            loop = answer[0].loop
-            if loop is not None:
-                loops.setdefault(loop, []).append(answer)
+            future = answer[0].future
+            if future is not None:
+                loops.setdefault(future.get_loop(), []).append(answer)
         for loop, its_answers in loops.items():
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle, its_answers)

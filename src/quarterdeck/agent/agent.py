@@ -1,0 +1,322 @@
+"""Agent: who does the work (CrewAI: ``crewai.Agent``)."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field, PrivateAttr, field_validator
+
+from quarterdeck.agent import prompts
+from quarterdeck.agent.fields import Definition, as_list, as_tool
+from quarterdeck.agent.interpolation import interpolate, placeholders
+from quarterdeck.agent.loop import Answer, Loop
+from quarterdeck.agent.output import LiteAgentOutput
+from quarterdeck.agent.rate import RateLimit
+from quarterdeck.budget import Budget
+from quarterdeck.concurrency import run_sync
+from quarterdeck.errors import ConfigError, RunStopped, TaskTimeoutError
+from quarterdeck.events import Subscriber
+from quarterdeck.llm import BaseLLM, create_llm
+from quarterdeck.llm.types import Message
+from quarterdeck.runtime.run import Run, open_run
+from quarterdeck.tools import BaseTool
+from quarterdeck.tools.names import name_tools
+
+_LATER = "is not supported"
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """An agent's texts with a run's inputs put in."""
+
+    role: str
+    goal: str
+    backstory: str
+
+
+class Agent(Definition):
+    """Who does the work. A definition: it can be used by any number of runs at once.
+
+    Args:
+        role: What the agent is, such as ``Researcher``; may hold ``{input}`` placeholders, as goal and backstory may.
+        goal: What it wants.
+        backstory: What else it should know about itself.
+        llm: A model: its name (``openai/gpt-4o-mini``), an ``LLM``, a ``BaseLLM``, or a dict of LLM's arguments. None
+            takes the default model (see ``LLM``).
+        tools: Tools it may call.
+        max_iter: Calls to the model in one task before it must give its final answer. Default 25.
+        max_rpm: LLM calls a minute, over all runs; None takes the crew's.
+        max_execution_time: Seconds it may take for one try of a task; None: no limit.
+        max_retry_limit: How often a task is tried again when the model's answer was unusable. Default 2.
+        verbose: Prints what happens.
+        step_callback: Called with an ``AgentAction`` after each tool call and an ``AgentFinish`` at the end.
+        callbacks: More of these.
+        cache: Whether results of equal tool calls may be used again, where the crew has ``cache=True``.
+        respect_context_window: Cuts a conversation that no longer fits the model, and goes on; else it fails.
+        use_system_prompt: False puts everything into one user message, for models without a system role.
+        system_template: Replaces the system prompt; ``{role}``, ``{goal}`` and ``{backstory}`` are put in.
+        prompt_template: Replaces the user prompt; ``{{ .Prompt }}`` is where the task goes.
+        inject_date: Tells the agent today's date.
+        date_format: Its format (strftime).
+        max_tokens: Upper limit of each answer, in tokens.
+        config: A dict of these arguments; those given beside it win.
+    """
+
+    not_supported: ClassVar[Mapping[str, str]] = {
+        "function_calling_llm": f"{_LATER}: the agent's own model makes the tool calls",
+        "allow_code_execution": f"{_LATER}: give the agent a tool that runs code in a sandbox of yours",
+        "code_execution_mode": "has no meaning here; leave it out",
+        "multimodal": "is not needed: give images as content parts to a model that takes them",
+        "response_template": _LATER,
+        "from_repository": f"{_LATER}: it is a service of CrewAI",
+        "a2a": _LATER,
+        "apps": f"{_LATER}: it is a service of CrewAI",
+        "mcps": f"{_LATER} in this version",
+        "skills": f"{_LATER} in this version",
+        "memory": f"{_LATER} in this version",
+        "knowledge": f"{_LATER} in this version",
+        "knowledge_sources": f"{_LATER} in this version",
+        "knowledge_config": f"{_LATER} in this version",
+        "knowledge_storage": f"{_LATER} in this version",
+        "embedder": f"{_LATER} in this version",
+        "planning": f"{_LATER} in this version",
+        "planning_config": f"{_LATER} in this version",
+        "reasoning": f"{_LATER} in this version",
+        "max_reasoning_attempts": f"{_LATER} in this version",
+        "allow_delegation": f"{_LATER} in this version",
+        "guardrail": f"{_LATER} on an agent in this version: give it to the task",
+        "guardrail_max_retries": f"{_LATER} on an agent in this version: give it to the task",
+        "tool_failure_policy": f"{_LATER} in this version",
+        "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
+        "security_config": _LATER,
+        "executor_class": f"{_LATER}: there is one loop",
+    }
+
+    role: str
+    goal: str
+    backstory: str = ""
+    llm: Any = None
+    tools: list[Any] = Field(default_factory=list[Any])
+    max_iter: int = Field(default=25, ge=1)
+    max_rpm: int | None = Field(default=None, ge=1)
+    max_execution_time: float | None = Field(default=None, gt=0)
+    max_retry_limit: int = Field(default=2, ge=0)
+    verbose: bool = False
+    step_callback: Callable[..., Any] | None = None
+    callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
+    cache: bool = True
+    respect_context_window: bool = True
+    use_system_prompt: bool = True
+    system_template: str | None = None
+    prompt_template: str | None = None
+    inject_date: bool = False
+    date_format: str = "%Y-%m-%d"
+    max_tokens: int | None = Field(default=None, ge=1)
+
+    _rate: RateLimit | None = PrivateAttr(default=None)
+
+    @field_validator("llm", mode="before")
+    @classmethod
+    def _make_llm(cls, value: Any) -> BaseLLM:
+        return create_llm(value)
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _make_tools(cls, value: Any) -> list[BaseTool]:
+        return [as_tool(item) for item in value or ()]
+
+    def model_post_init(self, context: Any) -> None:
+        """Makes the rate limit, which all runs share."""
+        self._rate = RateLimit(self.max_rpm) if self.max_rpm else None
+
+    def placeholders(self) -> set[str]:
+        """Names of the inputs that its texts need."""
+        return placeholders(self.role) | placeholders(self.goal) | placeholders(self.backstory)
+
+    def persona(self, inputs: Mapping[str, Any]) -> Persona:
+        """Its texts with the inputs put in.
+
+        Raises:
+            InputError: An input is missing.
+        """
+        where = f"agent {self.role!r}"
+        return Persona(
+            interpolate(self.role, inputs, f"{where} role"),
+            interpolate(self.goal, inputs, f"{where} goal"),
+            interpolate(self.backstory, inputs, f"{where} backstory"),
+        )
+
+    def first_messages(self, persona: Persona, prompt: str) -> list[Message]:
+        """How a conversation with the model begins."""
+        if self.system_template:
+            system = self.system_template
+            for name in ("role", "goal", "backstory"):
+                system = system.replace(f"{{{name}}}", getattr(persona, name))
+        else:
+            system = prompts.system(persona.role, persona.goal, persona.backstory)
+        if self.inject_date:
+            system += f"\nToday is {datetime.datetime.now().strftime(self.date_format)}."
+        if self.prompt_template:
+            prompt = self.prompt_template.replace("{{ .Prompt }}", prompt)
+        if self.use_system_prompt:
+            return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+        return [{"role": "user", "content": f"{system}\n\n{prompt}"}]
+
+    def needs_schema_text(self) -> bool:
+        """Whether its model has to be told an answer's schema in words."""
+        return not self.llm.supports_output_schema()
+
+    async def work(
+        self,
+        run: Run,
+        path: str,
+        persona: Persona,
+        messages: list[Message],
+        *,
+        tools: Sequence[BaseTool] | None = None,
+        model: type[BaseModel] | None = None,
+        cache: bool = False,
+        rate: RateLimit | None = None,
+        step_callback: Callable[..., Any] | None = None,
+    ) -> Answer:
+        """Works on one conversation until there is an answer.
+
+        Args:
+            run: The run that it is part of.
+            path: The path of this try.
+            persona: Its texts.
+            messages: How the conversation begins; grows.
+            tools: Tools in place of its own.
+            model: The class that the answer must fit.
+            cache: Whether the crew caches tool results.
+            rate: The crew's rate limit, used where the agent has none.
+            step_callback: The crew's.
+
+        Raises:
+            TaskTimeoutError: It took longer than ``max_execution_time``.
+            LLMError: A call to the model failed.
+        """
+        limit = self._rate or rate
+        loop = Loop(
+            run=run,
+            path=path,
+            llm=self.llm,
+            role=persona.role,
+            messages=messages,
+            tools=name_tools(self.tools if tools is None else tools),
+            model=model,
+            max_iter=self.max_iter,
+            max_tokens=self.max_tokens,
+            shrink=self.respect_context_window,
+            cache=cache and self.cache,
+            wait=limit.wait if limit else None,
+            on_step=[*as_list(self.step_callback), *self.callbacks, *as_list(step_callback)],
+        )
+        return await _within(self.max_execution_time, persona.role, loop.answer())
+
+    # -- an agent on its own ------------------------------------------------------------------------------
+
+    def kickoff(
+        self,
+        messages: str | list[Message],
+        response_format: type[BaseModel] | None = None,
+        **options: Any,
+    ) -> Any:
+        """Lets the agent answer on its own, with no crew. Options are those of ``akickoff``.
+
+        Returns:
+            A ``LiteAgentOutput``; called inside a running event loop, a coroutine that gives one (as in CrewAI).
+        """
+        work = self.akickoff(messages, response_format, **options)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run_sync(work)
+        return work
+
+    async def kickoff_async(
+        self, messages: str | list[Message], response_format: type[BaseModel] | None = None, **options: Any
+    ) -> LiteAgentOutput:
+        """CrewAI's other name of ``akickoff``."""
+        return await self.akickoff(messages, response_format, **options)
+
+    async def akickoff(
+        self,
+        messages: str | list[Message],
+        response_format: type[BaseModel] | None = None,
+        *,
+        journal: Any = None,
+        run_id: str | None = None,
+        budget: Budget | None = None,
+        on_event: Subscriber | None = None,
+    ) -> LiteAgentOutput:
+        """Lets the agent answer on its own, with no crew.
+
+        Args:
+            messages: A question, or a conversation in OpenAI's form.
+            response_format: The class that the answer must fit.
+            journal: Where the run is kept (see ``Crew.kickoff``).
+            run_id: The run's id.
+            budget: Its limits.
+            on_event: Called with each event.
+
+        Raises:
+            LLMError: A call to the model failed.
+            ConfigError: ``messages`` is empty or of another form.
+        """
+        conversation = self._conversation(messages, response_format)
+        run = await open_run(run_id, journal, budget=budget, on_event=on_event)
+        persona = self.persona({})
+        await run.begin(persona.role, {"messages": messages}, persona.role)
+        try:
+            answer = await self.work(run, "agent/1", persona, conversation, model=response_format)
+        except RunStopped as stop:
+            await run.end("limited" if stop.status == "limited" else "in_doubt", run.last_text, ended_by=stop.ended_by)
+            return LiteAgentOutput(
+                raw=run.last_text,
+                agent_role=persona.role,
+                token_usage=run.usage,
+                cost_usd=run.cost_usd,
+                status=stop.status,
+                ended_by=stop.ended_by,
+                messages=conversation,
+            )
+        except Exception as error:
+            await run.end("failed", error=f"{type(error).__name__}: {error}")
+            raise
+        await run.end("completed", answer.text)
+        return LiteAgentOutput(
+            raw=answer.text,
+            pydantic=answer.parsed,
+            agent_role=persona.role,
+            token_usage=run.usage,
+            cost_usd=run.cost_usd,
+            messages=answer.messages,
+        )
+
+    def _conversation(self, messages: Any, response_format: type[BaseModel] | None) -> list[Message]:
+        if isinstance(messages, str) and messages.strip():
+            schema = response_format.model_json_schema() if response_format and self.needs_schema_text() else None
+            return self.first_messages(self.persona({}), prompts.task(messages, "", "", "", schema))
+        if isinstance(messages, list) and messages:
+            begin = self.first_messages(self.persona({}), "")
+            return [*begin[:-1], *messages] if self.use_system_prompt else list(messages)
+        raise ConfigError(f"messages must be a text or a list of messages with at least one, got {messages!r}")
+
+
+async def _within(seconds: float | None, role: str, work: Awaitable[Answer]) -> Answer:
+    """Awaits the work for at most so long."""
+    if seconds is None:
+        return await work
+    timer = asyncio.timeout(seconds)
+    try:
+        async with timer:
+            return await work
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        raise TaskTimeoutError(f"agent {role!r} took longer than its max_execution_time of {seconds:g} s") from None

@@ -1,0 +1,50 @@
+"""The words that agents are given. Short, and the same at the start of every call, for providers' prompt caches."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+CONTEXT_DIVIDER = "\n\n----------\n\n"
+
+FORCE_ANSWER = "No more tool calls. Give your best final answer now, from what you have."
+
+
+def system(role: str, goal: str, backstory: str) -> str:
+    """Who the agent is."""
+    return f"You are {role}. Your goal: {goal}\n{backstory}".rstrip()
+
+
+def task(description: str, expected_output: str, context: str, feedback: str, schema: dict[str, Any] | None) -> str:
+    """What is to be done.
+
+    Args:
+        description: The task.
+        expected_output: What its result looks like.
+        context: Outputs of earlier tasks.
+        feedback: What was wrong with the last try, or what a person said about it.
+        schema: JSON Schema of the answer, where the model has to be told.
+    """
+    parts = [description]
+    if expected_output:
+        parts.append(f"Expected output: {expected_output}")
+    if schema is not None:
+        parts.append(f"Answer with JSON alone, fitting this schema:\n{json.dumps(schema, ensure_ascii=False)}")
+    if context:
+        parts.append(f"Context:\n{context}")
+    if feedback:
+        parts.append(feedback)
+    return "\n\n".join(parts)
+
+
+def guardrail_feedback(message: str, output: str) -> str:
+    """Asks for a better output after a guardrail refused one."""
+    return f"Your last answer was refused: {message}\nYour last answer:\n{output}\nGive a corrected one."
+
+
+def repair_json(error: str) -> str:
+    """Asks for JSON that fits, quoting what was wrong."""
+    return f"That is not the JSON that is needed: {error}\nAnswer with the corrected JSON alone."
+
+
+MARKDOWN = "Format the answer in Markdown."

@@ -1,0 +1,313 @@
+"""Crew: agents and tasks that are run together (CrewAI: ``crewai.Crew``)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, ClassVar
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from quarterdeck.agent.agent import Agent
+from quarterdeck.agent.fields import Definition
+from quarterdeck.agent.interpolation import as_text
+from quarterdeck.agent.rate import RateLimit
+from quarterdeck.budget import Budget
+from quarterdeck.concurrency import call, run_sync
+from quarterdeck.crew.execution import Execution
+from quarterdeck.crew.output import CrewOutput
+from quarterdeck.crew.plan import definition_digest, plan
+from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
+from quarterdeck.events import Event, RunStatus, Subscriber
+from quarterdeck.runtime.handle import RunHandle
+from quarterdeck.runtime.run import Run, open_run
+from quarterdeck.runtime.verbose import printer
+from quarterdeck.task.task import Task
+
+_LATER = "is not supported"
+
+
+class Process(StrEnum):
+    """The order of a crew's tasks: ``sequential``, one after another."""
+
+    sequential = "sequential"
+
+
+class Crew(Definition):
+    """Agents and tasks that are run together. A definition: one Crew object serves any number of runs at once.
+
+    Args:
+        agents: The agents; those of the tasks need not be named again.
+        tasks: The tasks, in order.
+        process: ``Process.sequential``.
+        name: The crew's name in events and traces.
+        verbose: Prints what happens.
+        max_rpm: LLM calls a minute of all runs together, for agents that have no ``max_rpm`` of their own.
+        cache: Whether results of equal tool calls are used again within a run. Default False.
+        step_callback: Called with each agent's ``AgentAction`` and ``AgentFinish``.
+        task_callback: Called with each ``TaskOutput``.
+        before_kickoff_callbacks: Functions that are given the inputs, and may return others.
+        after_kickoff_callbacks: Functions that are given the ``CrewOutput``, and may return another.
+        config: A dict of these arguments; those given beside it win.
+    """
+
+    not_supported: ClassVar[Mapping[str, str]] = {
+        "function_calling_llm": f"{_LATER}: the agents' own models make the tool calls",
+        "manager_llm": f"{_LATER} in this version",
+        "manager_agent": f"{_LATER} in this version",
+        "stream": f"{_LATER} in this version: subscribe to LLMDelta events with kickoff(on_event=...)",
+        "output_log_file": f"{_LATER}: kickoff(journal=...) keeps everything; 'quarterdeck events' prints it",
+        "memory": f"{_LATER} in this version",
+        "embedder": f"{_LATER} in this version",
+        "knowledge_sources": f"{_LATER} in this version",
+        "planning": f"{_LATER} in this version",
+        "planning_llm": f"{_LATER} in this version",
+        "tool_failure_policy": f"{_LATER} in this version",
+        "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
+        "prompt_file": _LATER,
+        "security_config": _LATER,
+        "skills": f"{_LATER} in this version",
+        "trained_agents_file": f"{_LATER} in this version",
+        "chat_llm": f"{_LATER} in this version",
+        "share_crew": "would send data to CrewAI; nothing leaves your machine here",
+        "tracing": "would send data to CrewAI; nothing leaves your machine here",
+    }
+
+    agents: list[Agent] = Field(default_factory=list[Agent])
+    tasks: list[Task] = Field(default_factory=list[Task])
+    process: Process = Process.sequential
+    name: str = "crew"
+    verbose: bool = False
+    max_rpm: int | None = Field(default=None, ge=1)
+    cache: bool = False
+    step_callback: Callable[..., Any] | None = None
+    task_callback: Callable[..., Any] | None = None
+    before_kickoff_callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
+    after_kickoff_callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
+
+    _rate: RateLimit | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _check_tasks(self) -> Crew:
+        if not self.tasks:
+            raise ValueError("a crew needs at least one task: Crew(tasks=[...])")
+        if len({id(task) for task in self.tasks}) < len(self.tasks):
+            raise ValueError("a task is in the crew twice: make a second Task object")
+        for n, task in enumerate(self.tasks):
+            where = f"task {n + 1} ({task.description[:40]!r})"
+            if task.agent is None:
+                raise ValueError(f"{where} has no agent: Task(..., agent=...)")
+            before = {id(item) for item in self.tasks[:n]}
+            for item in task.context if isinstance(task.context, list) else ():
+                if id(item) not in before:
+                    raise ValueError(f"{where} has a task in its context that does not come before it in the crew")
+        return self
+
+    def model_post_init(self, context: Any) -> None:
+        """Makes the rate limit, which all runs share."""
+        self._rate = RateLimit(self.max_rpm) if self.max_rpm else None
+
+    @cached_property
+    def _definition(self) -> str:
+        return definition_digest(self.tasks)
+
+    def fetch_inputs(self) -> set[str]:
+        """Names of the inputs that the crew needs: the placeholders of its tasks and agents."""
+        found: set[str] = set()
+        for task in self.tasks:
+            found |= task.placeholders() | (task.agent.placeholders() if task.agent else set())
+        return found
+
+    # -- kickoff ------------------------------------------------------------------------------------------
+
+    def kickoff(self, inputs: Mapping[str, Any] | None = None, **options: Any) -> CrewOutput:
+        """Runs the crew and waits for its output; for sync code, and inside a notebook. See ``akickoff``."""
+        return run_sync(self.akickoff(inputs, **options))
+
+    async def kickoff_async(self, inputs: Mapping[str, Any] | None = None, **options: Any) -> CrewOutput:
+        """CrewAI's other name of ``akickoff``."""
+        return await self.akickoff(inputs, **options)
+
+    async def akickoff(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        journal: Any = None,
+        run_id: str | None = None,
+        budget: Budget | None = None,
+        on_event: Subscriber | None = None,
+        stream: bool = False,
+        resolve: Mapping[str, str | None] | None = None,
+        attach: Callable[[Run], None] | None = None,
+    ) -> CrewOutput:
+        """Runs the crew on this event loop.
+
+        With a journal, each finished step is kept. Calling it again with the same ``run_id`` goes on from there:
+        finished steps are not done again, an LLM call or a tool under way is done again with the same ``step_key``,
+        and a tool with ``retry="never"`` under way ends the run as ``in_doubt``. A completed run gives its output.
+
+        Args:
+            inputs: Values of the placeholders.
+            journal: Path of a SQLite file, or a ``postgresql://`` URL; None keeps nothing.
+            run_id: The run's id; None makes one.
+            budget: Limits. A run that reaches one gives its partial output, with status ``limited``.
+            on_event: Called with each event, on the event loop.
+            stream: Asks the models to stream, for ``LLMDelta`` events.
+            resolve: Answers for tool calls in doubt, by path: the result of a call that did happen, or None for one
+                that did not and is to be made.
+            attach: Called with the ``Run`` before it begins, by whoever wants to stop it.
+
+        Raises:
+            InputError: An input is missing or cannot be used.
+            JournalMismatchError: The run began with other inputs or another crew.
+            LLMError: A call to a model failed for good.
+            TaskError: A task has no acceptable output.
+            FencedError: Another process has taken the run over.
+        """
+        show = _both(on_event, printer()) if self._verbose() else on_event
+        run = await open_run(run_id, journal, budget=budget, on_event=show, stream=stream, resolve=resolve)
+        if attach:
+            attach(run)
+        given = _checked(inputs)
+        if not run.began:
+            given = await self._before(given)
+            plan(self.tasks, given)  # a missing input is found before anything is written
+        given = await run.begin(self.name, given, self._definition)
+        execution = Execution(
+            run=run,
+            plan=plan(self.tasks, given),
+            cache=self.cache,
+            rate=self._rate,
+            step_callback=self.step_callback,
+            task_callback=self.task_callback,
+        )
+        return await self._run(run, execution)
+
+    def start(self, inputs: Mapping[str, Any] | None = None, **options: Any) -> RunHandle[CrewOutput]:
+        """Starts a run in the background and returns at once. Options are those of ``akickoff``.
+
+        Returns:
+            A handle with ``id``, ``result()`` and ``cancel()``.
+        """
+        run_id = options.pop("run_id", None) or str(uuid.uuid4())
+        return RunHandle(run_id, lambda attach: self.akickoff(inputs, run_id=run_id, attach=attach, **options))
+
+    def kickoff_for_each(self, inputs: list[dict[str, Any]], **options: Any) -> list[CrewOutput]:
+        """Runs the crew once for each inputs, one run after another."""
+        return [self.kickoff(item, **_numbered(options, n)) for n, item in enumerate(inputs, 1)]
+
+    async def kickoff_for_each_async(self, inputs: list[dict[str, Any]], **options: Any) -> list[CrewOutput]:
+        """CrewAI's other name of ``akickoff_for_each``."""
+        return await self.akickoff_for_each(inputs, **options)
+
+    async def akickoff_for_each(self, inputs: list[dict[str, Any]], **options: Any) -> list[CrewOutput]:
+        """Runs the crew once for each inputs, all at once. With a ``run_id``, the runs are ``run_id/1``, ``/2``, …"""
+        runs = [self.akickoff(item, **_numbered(options, n)) for n, item in enumerate(inputs, 1)]
+        return list(await asyncio.gather(*runs))
+
+    # -- one run ------------------------------------------------------------------------------------------
+
+    async def _before(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        for function in self.before_kickoff_callbacks:
+            changed = await call(function, inputs)
+            inputs = _checked(changed) if changed is not None else inputs
+        return inputs
+
+    async def _run(self, run: Run, execution: Execution) -> CrewOutput:
+        try:
+            await execution.sequential()
+            return await self._complete(run, execution)
+        except (RunStopped, asyncio.CancelledError) as error:
+            if run.stopped is None:  # cancelled from outside: the run stays open, to be gone on with
+                raise
+            if isinstance(error, asyncio.CancelledError):
+                _uncancel()
+            return await self._stopped(run, execution, run.stopped)
+        except JournalError:
+            raise
+        except Exception as error:
+            await run.end("failed", run.last_text, error=f"{type(error).__name__}: {error}")
+            raise
+
+    async def _complete(self, run: Run, execution: Execution) -> CrewOutput:
+        last = next((item for item in reversed(execution.finished()) if item.raw.strip()), None)
+        if last is None:
+            raise TaskError("no task of the crew gave an output")
+        output = _output(run, execution, "completed", last)
+        if run.ended:  # completed in an earlier segment
+            return output.model_copy(update={"raw": run.ended.output})
+        for function in self.after_kickoff_callbacks:
+            changed = await call(function, output)
+            output = changed if isinstance(changed, CrewOutput) else output
+        await run.end("completed", output.raw)
+        return output
+
+    async def _stopped(self, run: Run, execution: Execution, stop: RunStopped) -> CrewOutput:
+        finished = execution.finished()
+        output = _output(run, execution, _status(stop), finished[-1] if finished else None)
+        output.ended_by, output.reason = stop.ended_by, stop.reason
+        await run.end(output.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
+        return output
+
+    def _verbose(self) -> bool:
+        return self.verbose or any(task.agent.verbose for task in self.tasks if task.agent)
+
+
+def _status(stop: RunStopped) -> RunStatus:
+    match stop.status:
+        case "limited" | "cancelled" | "in_doubt":
+            return stop.status
+        case _:
+            return "failed"
+
+
+def _output(run: Run, execution: Execution, status: RunStatus, last: Any) -> CrewOutput:
+    return CrewOutput(
+        raw=last.raw if last else run.last_text,
+        pydantic=last.pydantic if last else None,
+        json_dict=last.json_dict if last else None,
+        tasks_output=execution.finished(),
+        token_usage=run.usage.model_copy(),
+        cost_usd=run.cost_usd,
+        run_id=run.id,
+        status=status,
+    )
+
+
+def _checked(inputs: Any) -> dict[str, Any]:
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, Mapping):
+        raise InputError(f"inputs must be a dict of names and values, got {type(inputs).__name__}")
+    checked: dict[str, Any] = {}
+    for name, value in inputs.items():  # pyright: ignore[reportUnknownVariableType] - a user's mapping
+        if not isinstance(name, str):
+            raise InputError(f"names of inputs must be str, got {name!r}")
+        as_text(name, value)
+        checked[name] = value
+    return json.loads(json.dumps(checked))  # a copy: a run's inputs cannot change under it
+
+
+def _numbered(options: dict[str, Any], number: int) -> dict[str, Any]:
+    run_id = options.get("run_id")
+    return options | {"run_id": f"{run_id}/{number}"} if run_id else options
+
+
+def _both(first: Subscriber | None, second: Subscriber) -> Subscriber:
+    def show(event: Event) -> None:
+        if first:
+            first(event)
+        second(event)
+
+    return show
+
+
+def _uncancel() -> None:
+    """The task was cancelled by the run itself, and the cancellation ends here."""
+    task = asyncio.current_task()
+    while task and task.cancelling():
+        task.uncancel()

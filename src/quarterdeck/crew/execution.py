@@ -1,0 +1,110 @@
+"""One run of a crew: its tasks in order, those marked ``async_execution`` side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from quarterdeck.agent.prompts import CONTEXT_DIVIDER
+from quarterdeck.agent.rate import RateLimit
+from quarterdeck.crew.plan import PlannedTask
+from quarterdeck.crew.task_run import TaskRun
+from quarterdeck.errors import RunStopped
+from quarterdeck.runtime.run import Run
+from quarterdeck.task.output import TaskOutput
+
+
+@dataclass(slots=True)
+class Execution:
+    """The tasks of one run under way.
+
+    Args:
+        run: The run.
+        plan: The tasks.
+        cache: Whether the crew caches tool results.
+        rate: The crew's rate limit.
+        step_callback: The crew's.
+        task_callback: The crew's.
+    """
+
+    run: Run
+    plan: list[PlannedTask]
+    cache: bool = False
+    rate: RateLimit | None = None
+    step_callback: Callable[..., Any] | None = None
+    task_callback: Callable[..., Any] | None = None
+    outputs: dict[int, TaskOutput] = field(default_factory=dict[int, TaskOutput])
+    _running: dict[int, asyncio.Task[TaskOutput]] = field(default_factory=dict[int, "asyncio.Task[TaskOutput]"])
+
+    def finished(self) -> list[TaskOutput]:
+        """The outputs so far, in the crew's order."""
+        return [self.outputs[n] for n in sorted(self.outputs)]
+
+    async def sequential(self) -> None:
+        """Does all tasks. When one fails or the run is stopped, steps under way are finished first."""
+        try:
+            for planned in self.plan:
+                await self._join(self._needed(planned))
+                work = self._task(planned)
+                if planned.task.async_execution:
+                    self._running[planned.index] = asyncio.create_task(work)
+                else:
+                    self.outputs[planned.index] = await work
+            await self._join(list(self._running))
+        except asyncio.CancelledError:
+            for task in self._running.values():
+                task.cancel()
+            await self._settle()
+            raise
+        except BaseException as error:
+            if not isinstance(error, RunStopped):
+                self.run.stop(RunStopped("failed", f"another task failed: {error}"))
+            await self._settle()
+            raise
+
+    def _needed(self, planned: PlannedTask) -> list[int]:
+        """The running tasks that this one has to wait for."""
+        if planned.context is not None:
+            return [n for n in planned.context if n in self._running]
+        return [] if planned.task.async_execution else list(self._running)
+
+    def _task(self, planned: PlannedTask) -> Coroutine[Any, Any, TaskOutput]:
+        return TaskRun(
+            self.run,
+            planned,
+            self._context(planned),
+            cache=self.cache,
+            rate=self.rate,
+            step_callback=self.step_callback,
+            task_callback=self.task_callback,
+        ).execute()
+
+    def _context(self, planned: PlannedTask) -> str:
+        if planned.context is not None:
+            indices: Iterable[int] = planned.context
+        elif planned.task.async_execution:  # the last finished one alone, as in CrewAI: others may still be running
+            indices = [n for n in range(planned.index) if not self.plan[n].task.async_execution][-1:]
+        else:
+            indices = range(planned.index)
+        return CONTEXT_DIVIDER.join(self.outputs[n].raw for n in indices if n in self.outputs)
+
+    async def _join(self, indices: list[int]) -> None:
+        if not indices:
+            return
+        tasks = [self._running[n] for n in indices]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        failed = [task for task in tasks if task.done() and (task.cancelled() or task.exception())]
+        for task in failed:
+            task.result()  # raises
+        for n in indices:
+            self.outputs[n] = await self._running.pop(n)
+
+    async def _settle(self) -> None:
+        """Waits for the tasks under way and keeps what they have."""
+        running, self._running = self._running, {}
+        results = await asyncio.gather(*running.values(), return_exceptions=True)
+        for n, result in zip(running, results, strict=True):
+            if isinstance(result, TaskOutput):
+                self.outputs[n] = result

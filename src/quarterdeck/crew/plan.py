@@ -1,0 +1,99 @@
+"""A crew's tasks made ready for one run: names, texts with the inputs put in, and who waits for whom."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quarterdeck.agent.agent import Agent, Persona
+from quarterdeck.agent.interpolation import interpolate
+from quarterdeck.task.task import NOT_SPECIFIED, Task
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task in one run.
+
+    Args:
+        index: Its place in the crew, from 0.
+        name: Its name, unique in the crew; the first part of its steps' paths.
+        task: The definition.
+        agent: Who does it.
+        persona: The agent's texts.
+        description: Its text.
+        expected_output: Its text.
+        output_file: Its path.
+        context: Indices of the tasks whose outputs it is given; None: those before it.
+    """
+
+    index: int
+    name: str
+    task: Task
+    agent: Agent
+    persona: Persona
+    description: str
+    expected_output: str
+    output_file: str | None
+    context: tuple[int, ...] | None
+
+
+def plan(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
+    """Makes the tasks ready.
+
+    Raises:
+        InputError: An input is missing, or cannot be written into a text.
+    """
+    names = task_names(tasks)
+    places = {id(task): n for n, task in enumerate(tasks)}
+    planned: list[PlannedTask] = []
+    for n, task in enumerate(tasks):
+        assert task.agent  # the crew has checked it
+        where = f"task {names[n]!r}"
+        context = None
+        if task.context is not NOT_SPECIFIED:
+            context = tuple(places[id(item)] for item in task.context or ())
+        planned.append(
+            PlannedTask(
+                index=n,
+                name=names[n],
+                task=task,
+                agent=task.agent,
+                persona=task.agent.persona(inputs),
+                description=interpolate(task.description, inputs, f"{where} description"),
+                expected_output=interpolate(task.expected_output, inputs, f"{where} expected_output"),
+                output_file=interpolate(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
+                context=context,
+            )
+        )
+    return planned
+
+
+def task_names(tasks: Sequence[Task]) -> list[str]:
+    """The tasks' names, fit for paths and unique: the given ones, else ``task_1``, ``task_2``, …"""
+    names: list[str] = []
+    for n, task in enumerate(tasks, 1):
+        name = re.sub(r"[^\w.-]+", "_", task.name or "").strip("_") or f"task_{n}"
+        unique, count = name, 1
+        while unique in names:
+            count += 1
+            unique = f"{name}_{count}"
+        names.append(unique)
+    return names
+
+
+def definition_digest(tasks: Sequence[Task]) -> str:
+    """Digest of what the tasks and their agents say: a run that goes on must meet the crew it began with."""
+    parts: list[Any] = []
+    for name, task in zip(task_names(tasks), tasks, strict=True):
+        agent = task.agent
+        assert agent
+        tools = [tool.name for tool in task.tools or agent.tools]
+        model = task.answer_model.model_json_schema() if task.answer_model else None
+        parts.append([name, task.description, task.expected_output, task.async_execution, tools, model])
+        parts.append([agent.role, agent.goal, agent.backstory])
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,0 +1,211 @@
+"""One task in one run: tries, guardrails, structured output, the file, the callbacks."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from quarterdeck.agent import prompts
+from quarterdeck.agent.fields import as_list
+from quarterdeck.agent.loop import Answer
+from quarterdeck.agent.rate import RateLimit
+from quarterdeck.agent.structured import parse
+from quarterdeck.concurrency import call, call_in_thread
+from quarterdeck.crew.plan import PlannedTask
+from quarterdeck.errors import (
+    GuardrailError,
+    JournalError,
+    LLMError,
+    MalformedResponseError,
+    TaskError,
+    UsageError,
+)
+from quarterdeck.events import TaskFailed, TaskFinished, TaskStarted
+from quarterdeck.runtime.run import Run
+from quarterdeck.task.guardrail import judge
+from quarterdeck.task.output import TaskOutput
+
+
+class TaskRun:
+    """One task in one run.
+
+    Args:
+        run: The run.
+        planned: The task.
+        context: Outputs that it is given, joined.
+        cache: Whether the crew caches tool results.
+        rate: The crew's rate limit.
+        step_callback: The crew's.
+        task_callback: The crew's.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        planned: PlannedTask,
+        context: str,
+        *,
+        cache: bool = False,
+        rate: RateLimit | None = None,
+        step_callback: Callable[..., Any] | None = None,
+        task_callback: Callable[..., Any] | None = None,
+    ) -> None:
+        self.run = run
+        self.planned = planned
+        self.task = planned.task
+        self.context = context
+        self.cache = cache
+        self.rate = rate
+        self.step_callback = step_callback
+        self.task_callback = task_callback
+        self._attempt = 0
+
+    async def execute(self) -> TaskOutput:
+        """Does the task, or takes its output from the journal.
+
+        Raises:
+            TaskError: There is no acceptable output.
+            LLMError: A call to the model failed.
+            RunStopped: The run was stopped.
+        """
+        planned, role = self.planned, self.planned.persona.role
+        done = self.run.finished.get(planned.name)
+        if isinstance(done, TaskFinished):
+            output = _restore(done.output, self.task.answer_model)
+            self.task.set_latest(output)
+            return output
+        self.run.check()
+        self.run.emit(TaskStarted(path=planned.name, task=planned.name, agent=role, index=planned.index))
+        started = time.perf_counter()
+        try:
+            output = await self._accepted()
+            await self._deliver(output)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            event = TaskFailed(path=planned.name, task=planned.name, agent=role, index=planned.index, error=text)
+            if not isinstance(error, JournalError):
+                await self.run.record(event)
+            raise
+        finished = TaskFinished(
+            path=planned.name,
+            task=planned.name,
+            agent=role,
+            index=planned.index,
+            output=output.model_dump(mode="json", exclude={"messages"}),
+            seconds=round(time.perf_counter() - started, 6),
+        )
+        await self.run.record(finished)
+        self.task.set_latest(output)
+        return output
+
+    # -- tries --------------------------------------------------------------------------------------------
+
+    async def _accepted(self) -> TaskOutput:
+        """Works until every guardrail lets the output pass."""
+        output = await self._tried("")
+        guardrails = [*as_list(self.task.guardrail), *self.task.guardrails]
+        for number, guardrail in enumerate(guardrails, 1):
+            for retry in range(self.task.guardrail_max_retries + 1):
+                path = f"{self.planned.name}/{self._attempt}/guardrail/{number}"
+                verdict = await judge(self.run, path, guardrail, output)
+                if verdict.ok:
+                    if verdict.output is not None:
+                        output = self._output(Answer(verdict.output["raw"], None, output.messages))
+                    break
+                if retry == self.task.guardrail_max_retries:
+                    raise GuardrailError(
+                        f"task {self.planned.name!r}: guardrail {verdict.guardrail} refused the output after "
+                        f"{retry} retries: {verdict.feedback}"
+                    )
+                output = await self._tried(prompts.guardrail_feedback(verdict.feedback, output.raw))
+        return output
+
+    async def _tried(self, feedback: str) -> TaskOutput:
+        """Works until the model gives a usable answer, ``max_retry_limit`` times more at most."""
+        for retry in range(self.planned.agent.max_retry_limit + 1):
+            self._attempt += 1
+            try:
+                return self._output(await self._work(feedback))
+            except MalformedResponseError:
+                if retry == self.planned.agent.max_retry_limit:
+                    raise
+            except (LLMError, TaskError, UsageError, JournalError):
+                raise  # trying again would fail again, or has been done already
+            except Exception:
+                if retry == self.planned.agent.max_retry_limit:
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _work(self, feedback: str) -> Answer:
+        planned, agent, task = self.planned, self.planned.agent, self.task
+        model = task.answer_model
+        schema = model.model_json_schema() if model and agent.needs_schema_text() else None
+        expected = planned.expected_output + (f"\n{prompts.MARKDOWN}" if task.markdown else "")
+        prompt = prompts.task(planned.description, expected, self.context, feedback, schema)
+        return await agent.work(
+            self.run,
+            f"{planned.name}/{self._attempt}",
+            planned.persona,
+            agent.first_messages(planned.persona, prompt),
+            tools=task.tools or None,
+            model=model,
+            cache=self.cache,
+            rate=self.rate,
+            step_callback=self.step_callback,
+        )
+
+    # -- the output ---------------------------------------------------------------------------------------
+
+    def _output(self, answer: Answer) -> TaskOutput:
+        task, model = self.task, self.task.answer_model
+        parsed = answer.parsed
+        if model and parsed is None:  # a guardrail's own text
+            try:
+                parsed = parse(answer.text, model)
+            except ValueError as error:
+                raise GuardrailError(
+                    f"task {self.planned.name!r}: the guardrail's output does not fit {model.__name__}: {error}"
+                ) from None
+        return TaskOutput(
+            description=self.planned.description,
+            name=self.planned.name,
+            expected_output=self.planned.expected_output,
+            raw=answer.text,
+            pydantic=parsed if parsed is not None and task.output_json is None else None,
+            json_dict=parsed.model_dump(mode="json") if parsed is not None and task.output_json else None,
+            agent=self.planned.persona.role,
+            output_format="raw" if model is None else "json" if task.output_json else "pydantic",
+            messages=answer.messages,
+        )
+
+    async def _deliver(self, output: TaskOutput) -> None:
+        """Writes the file and calls the callbacks: before the task counts as finished, so at least once."""
+        if self.planned.output_file:
+            await call_in_thread(_write, Path(self.planned.output_file), output, self.task.create_directory)
+        callbacks: Sequence[Callable[..., Any] | None] = (self.task.callback, self.task_callback)
+        for function in dict.fromkeys(callbacks):
+            if function is not None:
+                await call(function, output)
+
+
+def _write(path: Path, output: TaskOutput, create_directory: bool) -> None:
+    if create_directory:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if output.json_dict is not None:
+        text = json.dumps(output.json_dict, indent=2, ensure_ascii=False)
+    else:
+        text = output.pydantic.model_dump_json(indent=2) if output.pydantic else output.raw
+    path.write_text(text, encoding="utf-8")
+
+
+def _restore(data: dict[str, Any], model: type[BaseModel] | None) -> TaskOutput:
+    """A task's output from its event: the instance is made again from its dict."""
+    fields = dict(data)
+    instance = fields.pop("pydantic", None)
+    parsed = model.model_validate(instance) if model and instance is not None else None
+    return TaskOutput(**fields, pydantic=parsed)

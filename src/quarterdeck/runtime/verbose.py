@@ -1,0 +1,58 @@
+"""``verbose=True``: one line on stderr for each thing that happens."""
+
+from __future__ import annotations
+
+import sys
+
+from quarterdeck.events import (
+    Event,
+    GuardrailFinished,
+    LimitReached,
+    LLMFinished,
+    LLMRetried,
+    RunFinished,
+    Subscriber,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+    ToolFinished,
+)
+
+
+def line(event: Event) -> str | None:
+    """An event in one line; None for those that are not worth one."""
+    match event:
+        case TaskStarted():
+            return f"{event.task}: begun by {event.agent}"
+        case TaskFinished():
+            return f"{event.task}: done in {event.seconds:.1f} s"
+        case TaskFailed():
+            return f"{event.task}: failed: {event.error}"
+        case LLMFinished():
+            what = ", ".join(c["function"]["name"] for c in event.tool_calls) or " ".join(event.text.split())[:100]
+            tokens = event.usage.get("total_tokens", 0)
+            return f"{event.path}: {event.model}, {tokens} tokens, {event.seconds:.1f} s: {what}"
+        case LLMRetried():
+            return f"{event.path}: try {event.attempt} failed ({event.error}); again in {event.wait:.1f} s"
+        case ToolFinished():
+            return f"{event.path}: {event.tool}, {event.seconds:.1f} s: {' '.join(event.output.split())[:100]}"
+        case GuardrailFinished():
+            return f"{event.path}: {event.guardrail}: {'passed' if event.ok else event.feedback}"
+        case LimitReached():
+            return f"{event.path or 'run'}: limit {event.limit} of {event.allowed:g} reached"
+        case RunFinished():
+            tokens = event.usage.get("total_tokens", 0)
+            return f"run {event.run_id}: {event.status}, {tokens} tokens, {event.seconds:.1f} s"
+        case _:
+            return None
+
+
+def printer() -> Subscriber:
+    """A subscriber that prints."""
+
+    def show(event: Event) -> None:
+        text = line(event)
+        if text is not None:
+            print(text, file=sys.stderr)
+
+    return show

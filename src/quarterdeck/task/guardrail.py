@@ -1,0 +1,57 @@
+"""Guardrails: functions that judge a task's output before it is accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from quarterdeck.concurrency import call
+from quarterdeck.errors import GuardrailError
+from quarterdeck.events import GuardrailFinished
+from quarterdeck.runtime.run import Run
+from quarterdeck.task.output import TaskOutput
+
+
+async def judge(run: Run, path: str, guardrail: Callable[..., Any], output: TaskOutput) -> GuardrailFinished:
+    """Asks a guardrail about an output, or takes its verdict from the journal.
+
+    Args:
+        run: The run.
+        path: The verdict's path, such as ``research/1/guardrail/1``.
+        guardrail: The function.
+        output: The output.
+
+    Raises:
+        GuardrailError: The function returned no pair of a bool and a value.
+    """
+    done = run.finished.get(path)
+    if isinstance(done, GuardrailFinished):
+        return done
+    name = getattr(guardrail, "__name__", type(guardrail).__name__)
+    ok, value = _verdict(name, await call(guardrail, output))
+    event = GuardrailFinished(
+        path=path,
+        guardrail=name,
+        ok=ok,
+        feedback="" if ok else str(value),
+        output=_replacement(name, value) if ok and value is not output else None,
+    )
+    await run.record(event)
+    return event
+
+
+def _verdict(name: str, answer: Any) -> tuple[bool, Any]:
+    if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], bool):  # pyright: ignore
+        raise GuardrailError(f"guardrail {name} must return (True, output) or (False, why), it returned {answer!r}")
+    ok, value = answer  # pyright: ignore[reportUnknownVariableType] - checked above
+    if ok and value is None:
+        raise GuardrailError(f"guardrail {name} returned (True, None); return (True, output)")
+    return ok, value
+
+
+def _replacement(name: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, TaskOutput):
+        return {"raw": value.raw}
+    if isinstance(value, str):
+        return {"raw": value}
+    raise GuardrailError(f"guardrail {name} returned (True, {type(value).__name__}); expected the TaskOutput or a str")

@@ -1,0 +1,174 @@
+"""Task: what is to be done (CrewAI: ``crewai.Task``)."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
+from typing import Any, ClassVar, Final, get_args, get_origin
+
+from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
+
+from quarterdeck.agent.agent import Agent
+from quarterdeck.agent.fields import Definition, as_tool
+from quarterdeck.agent.interpolation import placeholders
+from quarterdeck.task.output import TaskOutput
+from quarterdeck.tools import BaseTool
+
+_LATER = "is not supported"
+
+
+class _NotSpecified:
+    """The default of ``context``: not given, which is not the same as None."""
+
+    def __repr__(self) -> str:
+        return "NOT_SPECIFIED"
+
+
+NOT_SPECIFIED: Final = _NotSpecified()
+
+_SHELL = re.compile(r"[|><&;`*?\[\]()\n\r\0]|\$")
+_TEMPLATE = re.compile(r"\{([^{}]*)\}")
+
+
+class Task(Definition):
+    """What is to be done. A definition: it can be used by any number of runs at once.
+
+    Args:
+        description: What to do; may hold ``{input}`` placeholders, as expected_output and output_file may.
+        expected_output: What the result looks like.
+        agent: Who does it.
+        name: Its name in outputs, events and the journal; by default ``task_1``, ``task_2``, …
+        context: Tasks whose outputs it is given. Not given: those of all tasks before it; None or []: none.
+        tools: Tools in place of the agent's.
+        async_execution: Lets the next task begin at once; whoever needs this one's output waits for it.
+        output_pydantic: The class that the answer must fit; the output's ``pydantic`` is an instance.
+        output_json: The same, but the output's ``json_dict`` is a dict.
+        response_model: As ``output_pydantic`` (CrewAI's name where the provider enforces the schema).
+        output_file: Path of a file that the output is written to.
+        create_directory: Makes the file's folder where it is missing.
+        callback: Called with the ``TaskOutput``.
+        guardrail: A function that is given the ``TaskOutput`` and returns ``(True, output)`` or ``(False, why)``.
+        guardrails: Several, in order.
+        guardrail_max_retries: How often each may send the task back. Default 3.
+        markdown: Asks for Markdown.
+        config: A dict of these arguments; those given beside it win.
+    """
+
+    not_supported: ClassVar[Mapping[str, str]] = {
+        "human_input": f"{_LATER} in this version",
+        "converter_cls": f"{_LATER}: answers are checked against the model and repaired",
+        "input_files": f"{_LATER} in this version",
+        "allow_crewai_trigger_context": f"{_LATER} in this version",
+        "tool_failure_policy": f"{_LATER} in this version",
+        "security_config": _LATER,
+        "max_retries": "is called guardrail_max_retries",
+    }
+
+    description: str
+    expected_output: str
+    agent: Agent | None = None
+    name: str | None = None
+    context: Any = NOT_SPECIFIED
+    tools: list[Any] = Field(default_factory=list[Any])
+    async_execution: bool = False
+    output_pydantic: type[BaseModel] | None = None
+    output_json: type[BaseModel] | None = None
+    response_model: type[BaseModel] | None = None
+    output_file: str | None = None
+    create_directory: bool = True
+    callback: Callable[..., Any] | None = None
+    guardrail: Callable[..., Any] | None = None
+    guardrails: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
+    guardrail_max_retries: int = Field(default=3, ge=0)
+    markdown: bool = False
+
+    _id: str = PrivateAttr(default_factory=lambda: str(uuid.uuid4()))
+    _latest: TaskOutput | None = PrivateAttr(default=None)
+
+    @property
+    def id(self) -> str:
+        """A unique id of this object."""
+        return self._id
+
+    @property
+    def output(self) -> TaskOutput | None:
+        """The output of the run that finished last. Where runs overlap, use the run's own ``tasks_output``."""
+        return self._latest
+
+    @property
+    def answer_model(self) -> type[BaseModel] | None:
+        """The class that the answer must fit."""
+        return self.output_pydantic or self.output_json or self.response_model
+
+    def set_latest(self, output: TaskOutput) -> None:
+        """Keeps an output for ``output``; called by the crew at the end of a task."""
+        self._latest = output
+
+    def placeholders(self) -> set[str]:
+        """Names of the inputs that its texts need."""
+        names = placeholders(self.description) | placeholders(self.expected_output)
+        return names | placeholders(self.output_file or "")
+
+    @field_validator("tools", mode="before")
+    @classmethod
+    def _make_tools(cls, value: Any) -> list[BaseTool]:
+        return [as_tool(item) for item in value or ()]
+
+    @field_validator("context")
+    @classmethod
+    def _check_context(cls, value: Any) -> Any:
+        if value is None or value is NOT_SPECIFIED:
+            return value
+        wrong = [item for item in value if not isinstance(item, Task)] if isinstance(value, list) else [value]
+        if wrong:
+            raise ValueError(f"context must be a list of Task, got {wrong[0]!r}")
+        return value
+
+    @field_validator("guardrail", "guardrails")
+    @classmethod
+    def _check_guardrails(cls, value: Any) -> Any:
+        for function in value if isinstance(value, list) else [value]:
+            if function is not None:
+                _check_guardrail(function)
+        return value
+
+    @field_validator("output_file")
+    @classmethod
+    def _check_output_file(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        for name in _TEMPLATE.findall(value):
+            if not name.isidentifier():
+                raise ValueError(f"output_file has the placeholder {{{name}}}, which is no input's name")
+        if ".." in PurePath(value).parts or value.startswith("~") or _SHELL.search(value):
+            raise ValueError(f"output_file {value!r} must be a plain path without '..', '~', '$' or shell characters")
+        return value
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Task:
+        given = [n for n in ("output_pydantic", "output_json", "response_model") if getattr(self, n) is not None]
+        if len(given) > 1 and not (given == ["output_pydantic", "response_model"]):
+            raise ValueError(f"a task takes one of output_pydantic and output_json, got {' and '.join(given)}")
+        return self
+
+
+def _check_guardrail(function: Callable[..., Any]) -> None:
+    """A guardrail takes one output and, if annotated, returns a pair (CrewAI's rule)."""
+    signature = inspect.signature(function)
+    needed = [
+        p
+        for p in signature.parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    name = getattr(function, "__name__", repr(function))
+    if len(needed) != 1:
+        raise ValueError(f"guardrail {name} must take one argument, the TaskOutput; it takes {len(needed)}")
+    returns = signature.return_annotation
+    if returns is signature.empty or isinstance(returns, str):
+        return
+    arguments = get_args(returns)
+    if get_origin(returns) is not tuple or len(arguments) != 2 or arguments[0] is not bool:
+        raise ValueError(f"guardrail {name} must return tuple[bool, Any], its annotation says {returns!r}")
