@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from quarterdeck.errors import BadRequestError, ConfigError, ContextTooLongError
+from quarterdeck.llm.llm import LLM
 from quarterdeck.llm.local import LocalLLM
 from quarterdeck.llm.types import LLMRequest, LLMResponse, OutputSchema, ToolSpec
 
@@ -73,6 +74,16 @@ async def test_a_schema_really_holds_the_answer() -> None:
         assert set(found) == {"name", "kind", "length"}
         assert found["kind"] in {"tanker", "ferry"}
         assert isinstance(found["length"], int)
+
+
+async def test_the_factory_makes_it_from_the_arguments_of_every_llm() -> None:
+    llm = LLM(
+        "local/smollm2", temperature=0, max_completion_tokens=90, api_key="k", base_url="http://x", read_timeout=3.0,
+        response_format=Ship, top_k=20, n=2, presence_penalty=None,
+    )  # fmt: skip
+    assert isinstance(llm, LocalLLM)
+    assert (llm.max_tokens, llm.additional_params) == (90, {"top_k": 20, "presence_penalty": None})
+    assert set(json.loads((await llm.complete(ask("Hi."))).text)) == {"name", "kind", "length"}
 
 
 async def test_tools_are_called_through_the_schema() -> None:
@@ -170,6 +181,7 @@ LocalLLM("local/smollm2")
 def test_it_is_quiet_opens_no_port_and_the_process_can_end_at_any_time() -> None:
     done = python("""
 import asyncio, psutil, signal, sys
+from quarterdeck.llm.llm import LLM
 from quarterdeck.llm.local import LocalLLM
 from quarterdeck.llm.types import LLMRequest, OutputSchema
 assert "xllamacpp" not in sys.modules

@@ -67,6 +67,7 @@ def test_an_action_is_a_tool_call(text: str, name: str, arguments: str) -> None:
         (CALL + "\nFinal Answer: 42", "42"),
         ("Final Answer: the log says\nObservation: calm", "the log says\nObservation: calm"),
         ("**Final Answer:** 42", "42"),
+        ("Final Answer: * one\n* two", "* one\n* two"),
         ("  Just an answer.\n", "Just an answer."),
     ],
 )

