@@ -6,7 +6,7 @@ import asyncio
 import datetime
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
@@ -304,7 +304,8 @@ class Agent(Definition):
             return self.first_messages(self.persona({}), prompts.task(messages, "", "", "", schema))
         if isinstance(messages, list) and messages:
             begin = self.first_messages(self.persona({}), "")
-            return [*begin[:-1], *messages] if self.use_system_prompt else list(messages)
+            given = cast("list[Message]", messages)
+            return [*begin[:-1], *given] if self.use_system_prompt else list(given)
         raise ConfigError(f"messages must be a text or a list of messages with at least one, got {messages!r}")
 
 

@@ -50,11 +50,11 @@ def as_tool(item: Any) -> BaseTool:
     """
     if isinstance(item, BaseTool):
         return item
-    if isinstance(item, type) and issubclass(item, BaseTool):
-        raise ValueError(f"tools takes objects: write {item.__name__}(), not {item.__name__}")
+    what = getattr(item, "__name__", repr(item))  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(item, type):
+        raise ValueError(f"tools takes objects: write {what}(), not {what}")
     if hasattr(item, "name") and hasattr(item, "description"):
         return BaseTool.from_langchain(item)
-    what = getattr(item, "__name__", repr(item))
     raise ValueError(f"{what} is no tool: decorate the function with @tool, or subclass BaseTool")
 
 
@@ -62,4 +62,4 @@ def as_list(value: Callable[..., Any] | list[Callable[..., Any]] | None) -> list
     """One function, several or none, as a list."""
     if value is None:
         return []
-    return list(value) if isinstance(value, list) else [value]
+    return [value] if callable(value) else value

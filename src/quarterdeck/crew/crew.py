@@ -102,7 +102,7 @@ class Crew(Definition):
             if task.agent is None:
                 raise ValueError(f"{where} has no agent: Task(..., agent=...)")
             before = {id(item) for item in self.tasks[:n]}
-            for item in task.context if isinstance(task.context, list) else ():
+            for item in task.context_tasks or ():
                 if id(item) not in before:
                     raise ValueError(f"{where} has a task in its context that does not come before it in the crew")
         return self

@@ -11,7 +11,7 @@ from typing import Any
 
 from quarterdeck.agent.agent import Agent, Persona
 from quarterdeck.agent.interpolation import interpolate
-from quarterdeck.task.task import NOT_SPECIFIED, Task
+from quarterdeck.task.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,7 @@ def plan(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
     for n, task in enumerate(tasks):
         assert task.agent  # the crew has checked it
         where = f"task {names[n]!r}"
-        context = None
-        if task.context is not NOT_SPECIFIED:
-            context = tuple(places[id(item)] for item in task.context or ())
+        given = task.context_tasks
         planned.append(
             PlannedTask(
                 index=n,
@@ -66,7 +64,7 @@ def plan(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
                 description=interpolate(task.description, inputs, f"{where} description"),
                 expected_output=interpolate(task.expected_output, inputs, f"{where} expected_output"),
                 output_file=interpolate(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
-                context=context,
+                context=None if given is None else tuple(places[id(item)] for item in given),
             )
         )
     return planned

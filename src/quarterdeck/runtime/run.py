@@ -44,7 +44,6 @@ from quarterdeck.tools import BaseTool
 from quarterdeck.tools.cache import ToolCache
 from quarterdeck.tools.call import call_tool
 from quarterdeck.tools.context import StepContext
-from quarterdeck.tools.failure import FailureReason
 from quarterdeck.tools.large import ResultStore
 from quarterdeck.tools.result import ToolResult
 from quarterdeck.tools.usage import ToolUsage
@@ -214,7 +213,8 @@ class Run:
         if self.stopped is None:
             self.stopped = stop
             if stop.status == "limited":
-                self.emit(LimitReached(limit=stop.ended_by, **self._limit(stop.ended_by)))
+                allowed, used = self._limit(stop.ended_by)
+                self.emit(LimitReached(limit=stop.ended_by, allowed=allowed, used=used))
         return self.stopped
 
     def interrupt(self, stop: RunStopped) -> None:
@@ -223,7 +223,7 @@ class Run:
         if self._task and not self._task.done():
             self._task.cancel()
 
-    def _limit(self, name: str) -> dict[str, float]:
+    def _limit(self, name: str) -> tuple[float, float]:
         allowed = getattr(self.meter.budget, name, None) or 0.0
         used = {
             "max_tokens": self.meter.tokens,
@@ -231,7 +231,7 @@ class Run:
             "max_llm_calls": self.meter.llm_calls,
             "max_tool_calls": self.meter.tool_calls,
         }
-        return {"allowed": float(allowed), "used": float(used.get(name, allowed))}
+        return float(allowed), float(used.get(name, allowed))
 
     def check(self) -> None:
         """Raises RunStopped where the run has been stopped."""
@@ -386,7 +386,7 @@ class Run:
             output=result.output,
             ok=result.ok,
             error=result.error,
-            reason=result.reason or "",
+            reason=result.reason,
             cached=result.cached,
             seconds=round(result.seconds, 6),
             is_answer=result.is_answer,
@@ -396,7 +396,7 @@ class Run:
 
     def _replay(self, tool: BaseTool, done: ToolFinished, cache: bool) -> None:
         """Counts a finished call, and lets the cache have its result, as if it had been made now."""
-        self.tool_usage.replay(tool, reason=cast("FailureReason | None", done.reason or None), cached=done.cached)
+        self.tool_usage.replay(tool, reason=done.reason, cached=done.cached)
         if cache and done.ok:
             self.cache.put(tool, done.arguments, ToolResult(done.output, arguments=done.arguments))
 
@@ -478,7 +478,7 @@ def _arguments(call: ToolCall) -> dict[str, Any]:
         value: Any = json.loads(call.arguments or "{}")
     except ValueError:
         return {"": call.arguments}
-    return value if isinstance(value, dict) else {"": value}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {"": value}
 
 
 def _response(event: LLMFinished) -> LLMResponse:

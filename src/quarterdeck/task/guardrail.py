@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from quarterdeck.concurrency import call
 from quarterdeck.errors import GuardrailError
@@ -41,9 +41,10 @@ async def judge(run: Run, path: str, guardrail: Callable[..., Any], output: Task
 
 
 def _verdict(name: str, answer: Any) -> tuple[bool, Any]:
-    if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], bool):  # pyright: ignore
+    pair = cast("tuple[Any, ...]", answer) if isinstance(answer, tuple) else ()
+    if len(pair) != 2 or not isinstance(pair[0], bool):
         raise GuardrailError(f"guardrail {name} must return (True, output) or (False, why), it returned {answer!r}")
-    ok, value = answer  # pyright: ignore[reportUnknownVariableType] - checked above
+    ok, value = pair
     if ok and value is None:
         raise GuardrailError(f"guardrail {name} returned (True, None); return (True, output)")
     return ok, value

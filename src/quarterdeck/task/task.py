@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Any, ClassVar, Final, get_args, get_origin
+from typing import Any, ClassVar, Final, cast, get_args, get_origin
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
@@ -99,6 +99,11 @@ class Task(Definition):
         return self._latest
 
     @property
+    def context_tasks(self) -> list[Task] | None:
+        """The tasks whose outputs it is given; None: those before it."""
+        return None if self.context is NOT_SPECIFIED else list(self.context or ())
+
+    @property
     def answer_model(self) -> type[BaseModel] | None:
         """The class that the answer must fit."""
         return self.output_pydantic or self.output_json or self.response_model
@@ -122,18 +127,18 @@ class Task(Definition):
     def _check_context(cls, value: Any) -> Any:
         if value is None or value is NOT_SPECIFIED:
             return value
-        wrong = [item for item in value if not isinstance(item, Task)] if isinstance(value, list) else [value]
-        if wrong:
-            raise ValueError(f"context must be a list of Task, got {wrong[0]!r}")
-        return value
+        for item in cast("list[Any]", value) if isinstance(value, list) else [value]:
+            if not isinstance(item, Task):
+                raise ValueError(f"context must be a list of Task, got {item!r}")
+        return cast("Any", value)
 
     @field_validator("guardrail", "guardrails")
     @classmethod
     def _check_guardrails(cls, value: Any) -> Any:
-        for function in value if isinstance(value, list) else [value]:
+        for function in cast("list[Any]", value) if isinstance(value, list) else [value]:
             if function is not None:
                 _check_guardrail(function)
-        return value
+        return cast("Any", value)
 
     @field_validator("output_file")
     @classmethod
