@@ -20,7 +20,7 @@ from quarterdeck.errors import ConfigError
 
 VERSION = 1
 
-RunStatus = Literal["completed", "failed", "limited", "cancelled", "in_doubt"]
+RunStatus = Literal["completed", "failed", "limited", "cancelled", "in_doubt", "pending_human_input"]
 """How a run can end. ``limited``: a budget ended it; ``in_doubt``: a tool that must not be repeated was under way
 when the process died, and a person has to say whether it happened."""
 
@@ -305,6 +305,39 @@ class GuardrailFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HumanRequested(Event):
+    """A person is asked about a task's output; the run may end its segment until the answer is there.
+
+    Args:
+        task: The task's name.
+        agent: The agent's role.
+        output: What the person is to judge.
+        question: What the person is asked.
+    """
+
+    type: ClassVar[str] = "human.requested"
+    task: str
+    agent: str = ""
+    output: str = ""
+    question: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanAnswered(Event):
+    """A person has answered.
+
+    Args:
+        approved: Whether the output is accepted.
+        feedback: What the person said.
+    """
+
+    type: ClassVar[str] = "human.answered"
+    task: str
+    approved: bool
+    feedback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached(Event):
     """A limit ended the run, an agent's loop (``max_iter``) or a wait (``max_rpm``).
 
@@ -336,6 +369,8 @@ AnyEvent = (
     | ToolIntended
     | ToolFinished
     | GuardrailFinished
+    | HumanRequested
+    | HumanAnswered
     | LimitReached
 )
 EVENT_TYPES: Mapping[str, type[Event]] = {kind.type: kind for kind in get_args(AnyEvent)}

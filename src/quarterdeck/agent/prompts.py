@@ -42,6 +42,14 @@ def guardrail_feedback(message: str, output: str) -> str:
     return f"Your last answer was refused: {message}\nYour last answer:\n{output}\nGive a corrected one."
 
 
+def human_feedback(feedback: str, output: str) -> str:
+    """Asks for a better output after a person sent one back."""
+    return f"A person read your last answer and said: {feedback}\nYour last answer:\n{output}\nGive a better one."
+
+
+HUMAN_QUESTION = "Accept this output, or say what should be better."
+
+
 def repair_json(error: str) -> str:
     """Asks for JSON that fits, quoting what was wrong."""
     return f"That is not the JSON that is needed: {error}\nAnswer with the corrected JSON alone."

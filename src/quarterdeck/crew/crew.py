@@ -24,6 +24,7 @@ from quarterdeck.crew.plan import definition_digest, plan
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
 from quarterdeck.events import Event, RunStatus, Subscriber
 from quarterdeck.runtime.handle import RunHandle
+from quarterdeck.runtime.human import HumanAnswer, HumanInput
 from quarterdeck.runtime.run import Run, open_run
 from quarterdeck.runtime.verbose import printer
 from quarterdeck.task.task import Task
@@ -142,6 +143,8 @@ class Crew(Definition):
         on_event: Subscriber | None = None,
         stream: bool = False,
         resolve: Mapping[str, str | None] | None = None,
+        human: HumanInput | None = None,
+        answers: Mapping[str, HumanAnswer] | None = None,
         attach: Callable[[Run], None] | None = None,
     ) -> CrewOutput:
         """Runs the crew on this event loop.
@@ -159,6 +162,9 @@ class Crew(Definition):
             stream: Asks the models to stream, for ``LLMDelta`` events.
             resolve: Answers for tool calls in doubt, by path: the result of a call that did happen, or None for one
                 that did not and is to be made.
+            human: Whom to ask where a task has ``human_input``; None: the provider set for this context, else the
+                terminal. ``Later()`` ends the run as ``pending_human_input``.
+            answers: Answers that came meanwhile, by the question's path (the output's ``ended_by``).
             attach: Called with the ``Run`` before it begins, by whoever wants to stop it.
 
         Raises:
@@ -169,7 +175,16 @@ class Crew(Definition):
             FencedError: Another process has taken the run over.
         """
         show = _both(on_event, printer()) if self._verbose() else on_event
-        run = await open_run(run_id, journal, budget=budget, on_event=show, stream=stream, resolve=resolve)
+        run = await open_run(
+            run_id,
+            journal,
+            budget=budget,
+            on_event=show,
+            stream=stream,
+            resolve=resolve,
+            human=human,
+            answers=answers,
+        )
         if attach:
             attach(run)
         given = _checked(inputs)
@@ -259,7 +274,7 @@ class Crew(Definition):
 
 def _status(stop: RunStopped) -> RunStatus:
     match stop.status:
-        case "limited" | "cancelled" | "in_doubt":
+        case "limited" | "cancelled" | "in_doubt" | "pending_human_input":
             return stop.status
         case _:
             return "failed"

@@ -23,8 +23,10 @@ class CrewOutput(BaseModel):
         token_usage: Tokens and calls of the whole run, each call counted once.
         cost_usd: Cost of the whole run; None where a model's price is not known.
         run_id: The run's id.
-        status: ``completed``; ``limited`` by the budget, ``cancelled``, or ``in_doubt``: then the output is partial.
-        ended_by: The limit that ended it (such as ``max_llm_calls``), or the path of the step in doubt.
+        status: ``completed``; ``limited`` by the budget, ``cancelled``, ``in_doubt`` or ``pending_human_input``: then
+            the output is partial.
+        ended_by: The limit that ended it (such as ``max_llm_calls``), or the path of the step in doubt or of the
+            question to a person.
         reason: The same in words, with what to do.
     """
 

@@ -83,7 +83,7 @@ class TaskRun:
         self.run.emit(TaskStarted(path=planned.name, task=planned.name, agent=role, index=planned.index))
         started = time.perf_counter()
         try:
-            output = await self._accepted()
+            output = await (self._approved() if self.task.human_input else self._guarded(""))
             await self._deliver(output)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
@@ -105,9 +105,22 @@ class TaskRun:
 
     # -- tries --------------------------------------------------------------------------------------------
 
-    async def _accepted(self) -> TaskOutput:
+    async def _approved(self) -> TaskOutput:
+        """Works until a person accepts the output."""
+        planned, feedback = self.planned, ""
+        while True:
+            output = await self._guarded(feedback)
+            path = f"{planned.name}/{self._attempt}/human/1"
+            answer = await self.run.ask_human(
+                path, planned.name, planned.persona.role, output.raw, prompts.HUMAN_QUESTION
+            )
+            if answer.approved:
+                return output
+            feedback = prompts.human_feedback(answer.feedback, output.raw)
+
+    async def _guarded(self, feedback: str) -> TaskOutput:
         """Works until every guardrail lets the output pass."""
-        output = await self._tried("")
+        output = await self._tried(feedback)
         guardrails = [*as_list(self.task.guardrail), *self.task.guardrails]
         for number, guardrail in enumerate(guardrails, 1):
             for retry in range(self.task.guardrail_max_retries + 1):

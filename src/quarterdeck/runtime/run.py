@@ -20,6 +20,8 @@ from quarterdeck.errors import JournalMismatchError, LLMError, RunStopped
 from quarterdeck.events import (
     Event,
     GuardrailFinished,
+    HumanAnswered,
+    HumanRequested,
     LimitReached,
     LLMDelta,
     LLMFailed,
@@ -39,6 +41,7 @@ from quarterdeck.events import (
 from quarterdeck.llm.base import BaseLLM
 from quarterdeck.llm.send import send
 from quarterdeck.llm.types import LLMRequest, LLMResponse, ToolCall, UsageMetrics
+from quarterdeck.runtime.human import HumanAnswer, HumanInput, HumanRequest, current_human_input
 from quarterdeck.runtime.journal import Journal, OpenRun, open_journal
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.cache import ToolCache
@@ -50,7 +53,7 @@ from quarterdeck.tools.usage import ToolUsage
 
 logger = logging.getLogger("quarterdeck")
 
-Finish = LLMFinished | ToolFinished | TaskFinished | GuardrailFinished
+Finish = LLMFinished | ToolFinished | TaskFinished | GuardrailFinished | HumanAnswered
 
 
 class Run:
@@ -64,6 +67,8 @@ class Run:
         stream: Whether models are asked to stream, for ``LLMDelta`` events.
         resolve: Answers for tool calls in doubt, by path: the result of a call that happened, or None for one
             that did not and is to be made.
+        human: Whom to ask where a person is asked; None: whoever is set for this context, else the terminal.
+        answers: Answers of persons that came while the run was not under way, by the question's path.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Run:
         on_event: Subscriber | None = None,
         stream: bool = False,
         resolve: Mapping[str, str | None] | None = None,
+        human: HumanInput | None = None,
+        answers: Mapping[str, HumanAnswer] | None = None,
     ) -> None:
         self.id = run_id
         self.meter = Meter(budget or Budget())
@@ -90,7 +97,10 @@ class Run:
         self._opened = opened
         self._on_event = on_event
         self._resolve = dict(resolve or {})
+        self._human = human or current_human_input()
+        self._answers = dict(answers or {})
         self._intended: set[str] = set()
+        self._asked: set[str] = set()
         self._seq = 0
         self._segment = 0
         self._segment_began = 0.0
@@ -126,7 +136,9 @@ class Run:
                 self.finished[event.path] = event
             case ToolIntended():
                 self._intended.add(event.path)
-            case TaskFinished() | GuardrailFinished():
+            case HumanRequested():
+                self._asked.add(event.path)
+            case TaskFinished() | GuardrailFinished() | HumanAnswered():
                 self.finished[event.path] = event
             case _:
                 pass
@@ -421,6 +433,28 @@ class Run:
         await self.record(event)
         return event
 
+    async def ask_human(self, path: str, task: str, agent: str, output: str, question: str) -> HumanAnswered:
+        """Asks a person about an output, or takes the answer from the journal.
+
+        Raises:
+            RunStopped: The answer is not there yet.
+        """
+        done = self.finished.get(path)
+        if isinstance(done, HumanAnswered):
+            return done
+        self.check()
+        if path not in self._asked:
+            await self.record(HumanRequested(path=path, task=task, agent=agent, output=output, question=question))
+        answer = self._answers.get(path)
+        if answer is None:
+            answer = await self._human.ask(HumanRequest(self.id, path, task, agent, output, question))
+        if answer is None:
+            reason = f"task {task!r} waits for a person: go on with answers={{{path!r}: HumanAnswer(...)}}"
+            raise self.stop(RunStopped("pending_human_input", reason, path))
+        event = HumanAnswered(path=path, task=task, approved=answer.approved, feedback=answer.feedback)
+        await self.record(event)
+        return event
+
 
 async def open_run(
     run_id: str | None,
@@ -430,6 +464,8 @@ async def open_run(
     on_event: Subscriber | None = None,
     stream: bool = False,
     resolve: Mapping[str, str | None] | None = None,
+    human: HumanInput | None = None,
+    answers: Mapping[str, HumanAnswer] | None = None,
 ) -> Run:
     """A run: a new one, or the one that the journal has under this id.
 
@@ -440,13 +476,24 @@ async def open_run(
         on_event: Called with each event of the run.
         stream: Whether models are asked to stream.
         resolve: Answers for tool calls in doubt, by path.
+        human: Whom to ask where a person is asked.
+        answers: Answers of persons, by the question's path.
     """
     run_id = run_id or str(uuid.uuid4())
     opened: OpenRun | None = None
     if journal is not None:
         store: Journal = open_journal(journal)
         opened = await store.open_run(run_id)
-    return Run(run_id, opened=opened, budget=budget, on_event=on_event, stream=stream, resolve=resolve)
+    return Run(
+        run_id,
+        opened=opened,
+        budget=budget,
+        on_event=on_event,
+        stream=stream,
+        resolve=resolve,
+        human=human,
+        answers=answers,
+    )
 
 
 def _canonical(value: Any) -> str:

@@ -53,12 +53,12 @@ class Task(Definition):
         guardrail: A function that is given the ``TaskOutput`` and returns ``(True, output)`` or ``(False, why)``.
         guardrails: Several, in order.
         guardrail_max_retries: How often each may send the task back. Default 3.
+        human_input: Asks a person before the output is accepted; feedback sends the task back, as often as needed.
         markdown: Asks for Markdown.
         config: A dict of these arguments; those given beside it win.
     """
 
     not_supported: ClassVar[Mapping[str, str]] = {
-        "human_input": f"{_LATER} in this version",
         "converter_cls": f"{_LATER}: answers are checked against the model and repaired",
         "input_files": f"{_LATER} in this version",
         "allow_crewai_trigger_context": f"{_LATER} in this version",
@@ -83,6 +83,7 @@ class Task(Definition):
     guardrail: Callable[..., Any] | None = None
     guardrails: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
     guardrail_max_retries: int = Field(default=3, ge=0)
+    human_input: bool = False
     markdown: bool = False
 
     _id: str = PrivateAttr(default_factory=lambda: str(uuid.uuid4()))
