@@ -19,6 +19,7 @@ from quarterdeck.llm import text_protocol
 from quarterdeck.llm.base import BaseLLM
 from quarterdeck.llm.types import LLMRequest, LLMResponse, Message, OutputSchema, ToolCall, ToolSpec
 from quarterdeck.runtime.run import Run
+from quarterdeck.runtime.steps import llm_step, tool_step
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.base import tool_spec
 from quarterdeck.tools.names import name_tools
@@ -149,7 +150,7 @@ class Loop:
         path = f"{self.path}/llm/{self._calls + 1}"
         while True:
             try:
-                response = await self.run.llm(path, self.llm, build(), agent=self.role, wait=self.wait)
+                response = await llm_step(self.run, path, self.llm, build(), agent=self.role, wait=self.wait)
             except ContextTooLongError:
                 if not self.shrink or not shorten(self.messages):
                     raise
@@ -201,7 +202,7 @@ class Loop:
         tool = self.tools.get(item.name)
         if tool is None:
             return None, f"There is no tool {item.name!r}. The tools are: {', '.join(self.tools) or 'none'}."
-        event = await self.run.tool(path, tool, item, agent=self.role, cache=self.cache)
+        event = await tool_step(self.run, path, tool, item, agent=self.role, cache=self.cache)
         text = self.run.results.cut(path, event.output, tool.max_result_chars)
         if text != event.output:
             self._offer(self.run.results.tool())

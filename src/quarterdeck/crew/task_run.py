@@ -27,6 +27,7 @@ from quarterdeck.errors import (
 )
 from quarterdeck.events import TaskFailed, TaskFinished, TaskStarted
 from quarterdeck.runtime.run import Run
+from quarterdeck.runtime.steps import human_step
 from quarterdeck.task.guardrail import judge
 from quarterdeck.task.output import TaskOutput
 
@@ -111,8 +112,8 @@ class TaskRun:
         while True:
             output = await self._guarded(feedback)
             path = f"{planned.name}/{self._attempt}/human/1"
-            answer = await self.run.ask_human(
-                path, planned.name, planned.persona.role, output.raw, prompts.HUMAN_QUESTION
+            answer = await human_step(
+                self.run, path, planned.name, planned.persona.role, output.raw, prompts.HUMAN_QUESTION
             )
             if answer.approved:
                 return output

@@ -11,23 +11,18 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from quarterdeck.budget import Budget, Meter
-from quarterdeck.errors import JournalMismatchError, LLMError, RunStopped
+from quarterdeck.errors import JournalMismatchError, RunStopped
 from quarterdeck.events import (
     Event,
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
     LimitReached,
-    LLMDelta,
-    LLMFailed,
     LLMFinished,
-    LLMRetried,
-    LLMStarted,
     RunFinished,
     RunStarted,
     RunStatus,
@@ -35,20 +30,13 @@ from quarterdeck.events import (
     TaskFinished,
     ToolFinished,
     ToolIntended,
-    ToolStarted,
     subscribers,
 )
-from quarterdeck.llm.base import BaseLLM
-from quarterdeck.llm.send import send
-from quarterdeck.llm.types import LLMRequest, LLMResponse, ToolCall, UsageMetrics
-from quarterdeck.runtime.human import HumanAnswer, HumanInput, HumanRequest, current_human_input
+from quarterdeck.llm.types import UsageMetrics
+from quarterdeck.runtime.human import HumanAnswer, HumanInput, current_human_input
 from quarterdeck.runtime.journal import Journal, OpenRun, open_journal
-from quarterdeck.tools import BaseTool
 from quarterdeck.tools.cache import ToolCache
-from quarterdeck.tools.call import call_tool
-from quarterdeck.tools.context import StepContext
 from quarterdeck.tools.large import ResultStore
-from quarterdeck.tools.result import ToolResult
 from quarterdeck.tools.usage import ToolUsage
 
 logger = logging.getLogger("quarterdeck")
@@ -96,13 +84,13 @@ class Run:
         self.last_text = ""
         self._opened = opened
         self._on_event = on_event
-        self._resolve = dict(resolve or {})
-        self._human = human or current_human_input()
-        self._answers = dict(answers or {})
-        self._intended: set[str] = set()
-        self._asked: set[str] = set()
+        self.resolve = dict(resolve or {})
+        self.human = human or current_human_input()
+        self.answers = dict(answers or {})
+        self.intended: set[str] = set()
+        self.asked: set[str] = set()
         self._seq = 0
-        self._segment = 0
+        self.segment = 0
         self._segment_began = 0.0
         self._first = RunStarted(crew="")
         self._earlier_seconds = 0.0
@@ -119,7 +107,7 @@ class Run:
         self._seq = event.seq or self._seq
         match event:
             case RunStarted():
-                self._segment = event.segment
+                self.segment = event.segment
                 self._segment_began = event.time
                 self._first = event if event.segment == 1 else self._first
             case RunFinished():
@@ -135,21 +123,21 @@ class Run:
                 self.meter.tool_calls += 1
                 self.finished[event.path] = event
             case ToolIntended():
-                self._intended.add(event.path)
+                self.intended.add(event.path)
             case HumanRequested():
-                self._asked.add(event.path)
+                self.asked.add(event.path)
             case TaskFinished() | GuardrailFinished() | HumanAnswered():
                 self.finished[event.path] = event
             case _:
                 pass
-        if not isinstance(event, RunStarted) and self._segment:
+        if not isinstance(event, RunStarted) and self.segment:
             self._earlier_seconds += max(0.0, event.time - self._segment_began)
             self._segment_began = event.time
 
     @property
     def began(self) -> bool:
         """Whether the run was started before: the journal has its beginning."""
-        return self._segment > 0
+        return self.segment > 0
 
     async def begin(self, crew: str, inputs: dict[str, Any], definition: str) -> dict[str, Any]:
         """Starts the run, or goes on with it.
@@ -165,14 +153,14 @@ class Run:
         Raises:
             JournalMismatchError: The journaled run began with other inputs or another crew.
         """
-        if self._segment:
+        if self.segment:
             self._check_same(crew, inputs, definition)
             inputs = self._first.inputs
         self._task = asyncio.current_task()
         if self.ended and self.ended.status == "completed":
             return inputs
         self.ended = None
-        started = RunStarted(crew=crew, inputs=inputs, definition=definition, segment=self._segment + 1)
+        started = RunStarted(crew=crew, inputs=inputs, definition=definition, segment=self.segment + 1)
         await self.record(started)
         limit = self.meter.budget.max_seconds
         if limit is not None:
@@ -283,178 +271,6 @@ class Run:
         """The same for every try of one step, and for no other: for use as an idempotency key."""
         return f"{self.id}:{path}"
 
-    # -- steps --------------------------------------------------------------------------------------------
-
-    async def llm(
-        self,
-        path: str,
-        llm: BaseLLM,
-        request: LLMRequest,
-        *,
-        agent: str = "",
-        wait: Callable[[], Any] | None = None,
-    ) -> LLMResponse:
-        """One call to a model, or its result from the journal.
-
-        Args:
-            path: The step's path.
-            llm: The model.
-            request: What is sent.
-            agent: Role of the agent that calls, for the events.
-            wait: Awaited before the call is sent (a rate limit).
-
-        Raises:
-            LLMError: The call failed for good.
-            RunStopped: The run has been stopped, or a limit is reached.
-        """
-        done = self.finished.get(path)
-        if isinstance(done, LLMFinished):
-            return _response(done)
-        self.check()
-        if wait:
-            await wait()
-            self.check()
-        chars = _chars(request)
-        priced = self.meter.budget.max_cost_usd is None or llm.cost(UsageMetrics()) is not None
-        try:
-            cap = self.meter.before_llm(chars, priced=priced, model=llm.model)
-        except RunStopped as stop:
-            raise self.stop(stop) from None
-        if cap is not None and (request.max_tokens is None or cap < request.max_tokens):
-            request = replace(request, max_tokens=cap if llm.max_tokens is None else min(cap, llm.max_tokens))
-        response, seconds = await self._send(path, llm, request, agent, chars)
-        cost = llm.cost(response.usage)
-        self.meter.after_llm(chars, response.usage.total_tokens, cost)
-        self.usage.add_usage_metrics(response.usage)
-        self.last_text = response.text or self.last_text
-        await self.record(_llm_finished(path, llm, request, response, agent, cost, seconds))
-        return response
-
-    async def _send(
-        self, path: str, llm: BaseLLM, request: LLMRequest, agent: str, chars: int
-    ) -> tuple[LLMResponse, float]:
-        self.emit(LLMStarted(path=path, model=llm.model, agent=agent))
-
-        def on_delta(text: str) -> None:
-            self.emit(LLMDelta(path=path, text=text, agent=agent))
-
-        def on_retry(error: LLMError, attempt: int, wait: float) -> None:
-            self.emit(LLMRetried(path=path, model=llm.model, error=str(error), attempt=attempt, wait=wait))
-
-        started = time.perf_counter()
-        try:
-            keyed = replace(request, step_key=self.step_key(path))
-            response = await send(llm, keyed, on_delta if self.stream else None, on_retry)
-        except BaseException as error:
-            self.meter.after_llm(chars, 0, 0.0)
-            if isinstance(error, Exception):
-                kind = type(error).__name__
-                self.emit(LLMFailed(path=path, model=llm.model, error=str(error), error_type=kind, agent=agent))
-            raise
-        return response, time.perf_counter() - started
-
-    async def tool(
-        self, path: str, tool: BaseTool, call: ToolCall, *, agent: str = "", cache: bool = False
-    ) -> ToolFinished:
-        """One call of a tool, or its result from the journal. An error of the tool is a result too.
-
-        Args:
-            path: The step's path.
-            tool: The tool.
-            call: What the model asked for.
-            agent: Role of the agent that calls, for the events.
-            cache: Whether an earlier result of the same call in this run may be used.
-
-        Raises:
-            RunStopped: The run has been stopped, a limit is reached, or a call that must not be repeated is in doubt.
-        """
-        done = self.finished.get(path)
-        if isinstance(done, ToolFinished):
-            self._replay(tool, done, cache)
-            return done
-        self.check()
-        arguments = _arguments(call)
-        if path in self._intended and tool.retry == "never":
-            answered = await self._resolve_doubt(path, tool, arguments, agent)
-            if answered:
-                return answered
-        try:
-            self.meter.before_tool()
-        except RunStopped as stop:
-            raise self.stop(stop) from None
-        if tool.retry == "never":
-            await self.record(ToolIntended(path=path, tool=tool.name, arguments=arguments, agent=agent))
-        else:
-            self.emit(ToolStarted(path=path, tool=tool.name, arguments=arguments, agent=agent))
-        step = StepContext(run_id=self.id, path=path, step_key=self.step_key(path), attempt=self._segment or 1)
-        result = await call_tool(
-            tool, call.arguments, step=step, usage=self.tool_usage, cache=self.cache if cache else None
-        )
-        event = ToolFinished(
-            path=path,
-            tool=tool.name,
-            arguments=result.arguments,
-            agent=agent,
-            output=result.output,
-            ok=result.ok,
-            error=result.error,
-            reason=result.reason,
-            cached=result.cached,
-            seconds=round(result.seconds, 6),
-            is_answer=result.is_answer,
-        )
-        await self.record(event)
-        return event
-
-    def _replay(self, tool: BaseTool, done: ToolFinished, cache: bool) -> None:
-        """Counts a finished call, and lets the cache have its result, as if it had been made now."""
-        self.tool_usage.replay(tool, reason=done.reason, cached=done.cached)
-        if cache and done.ok:
-            self.cache.put(tool, done.arguments, ToolResult(done.output, arguments=done.arguments))
-
-    async def _resolve_doubt(
-        self, path: str, tool: BaseTool, arguments: dict[str, Any], agent: str
-    ) -> ToolFinished | None:
-        """A call that may have happened: the given answer, None to make it now, or the end of the run."""
-        if path not in self._resolve:
-            raise self.stop(
-                RunStopped(
-                    "in_doubt",
-                    f"the tool {tool.name!r} must not be repeated (retry='never') and was under way at {path!r} when "
-                    f"the run was interrupted. Find out whether it happened, then go on with the same run_id and "
-                    f"resolve={{{path!r}: 'its result'}}, or resolve={{{path!r}: None}} to do it again",
-                    path,
-                )
-            )
-        answer = self._resolve[path]
-        if answer is None:
-            return None
-        event = ToolFinished(path=path, tool=tool.name, arguments=arguments, agent=agent, output=answer)
-        await self.record(event)
-        return event
-
-    async def ask_human(self, path: str, task: str, agent: str, output: str, question: str) -> HumanAnswered:
-        """Asks a person about an output, or takes the answer from the journal.
-
-        Raises:
-            RunStopped: The answer is not there yet.
-        """
-        done = self.finished.get(path)
-        if isinstance(done, HumanAnswered):
-            return done
-        self.check()
-        if path not in self._asked:
-            await self.record(HumanRequested(path=path, task=task, agent=agent, output=output, question=question))
-        answer = self._answers.get(path)
-        if answer is None:
-            answer = await self._human.ask(HumanRequest(self.id, path, task, agent, output, question))
-        if answer is None:
-            reason = f"task {task!r} waits for a person: go on with answers={{{path!r}: HumanAnswer(...)}}"
-            raise self.stop(RunStopped("pending_human_input", reason, path))
-        event = HumanAnswered(path=path, task=task, approved=answer.approved, feedback=answer.feedback)
-        await self.record(event)
-        return event
-
 
 async def open_run(
     run_id: str | None,
@@ -503,65 +319,3 @@ def _canonical(value: Any) -> str:
 def _short(value: Any) -> str:
     text = _canonical(value)
     return text if len(text) <= 200 else text[:200] + "…"
-
-
-def _chars(request: LLMRequest) -> int:
-    """Characters of a prompt: texts, and the arguments of tool calls."""
-    count = 0
-    for message in request.messages:
-        content = message.get("content")
-        if isinstance(content, str):
-            count += len(content)
-        elif content:
-            count += sum(len(part.get("text", "")) for part in content)
-        for call in message.get("tool_calls") or ():
-            count += len(call["function"]["arguments"])
-    return count
-
-
-def _arguments(call: ToolCall) -> dict[str, Any]:
-    """The call's arguments for the events, before they are checked."""
-    try:
-        value: Any = json.loads(call.arguments or "{}")
-    except ValueError:
-        return {"": call.arguments}
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {"": value}
-
-
-def _response(event: LLMFinished) -> LLMResponse:
-    calls = [ToolCall(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in event.tool_calls]
-    return LLMResponse(
-        text=event.text,
-        tool_calls=tuple(calls),
-        usage=UsageMetrics(**event.usage),
-        finish_reason=event.finish_reason,
-        model=event.model,
-        response_id=event.response_id,
-        reasoning=event.reasoning,
-    )
-
-
-def _llm_finished(
-    path: str,
-    llm: BaseLLM,
-    request: LLMRequest,
-    response: LLMResponse,
-    agent: str,
-    cost: float | None,
-    seconds: float,
-) -> LLMFinished:
-    return LLMFinished(
-        path=path,
-        model=llm.model,
-        agent=agent,
-        messages=list(request.messages),
-        tools=[tool.name for tool in request.tools],
-        text=response.text,
-        tool_calls=[call.to_message_part() for call in response.tool_calls],
-        finish_reason=response.finish_reason,
-        reasoning=response.reasoning,
-        usage=dict(response.usage),
-        cost_usd=cost,
-        seconds=round(seconds, 6),
-        response_id=response.response_id,
-    )
