@@ -242,13 +242,14 @@ def response_from(answer: Any, model: str) -> LLMResponse:
         return LLMResponse(text=answer, model=model, usage=UsageMetrics(successful_requests=1))
     if isinstance(answer, BaseModel):
         return response_from(answer.model_dump_json(), model)
+    kind = type(answer).__name__
     answers = cast("list[Any]", answer) if isinstance(answer, list) else []
     if answers:
         parts = [_tool_call(part, n, model) for n, part in enumerate(answers)]
         usage = UsageMetrics(successful_requests=1)
         return LLMResponse(tool_calls=tuple(parts), finish_reason="tool_calls", model=model, usage=usage)
     raise MalformedResponseError(
-        f"call() of {model!r} returned {type(answer).__name__}; expected str, a list of tool calls, "
+        f"call() of {model!r} returned {kind}; expected str, a list of tool calls, "
         "a pydantic model or an LLMResponse",
         model=model,
     )
@@ -261,7 +262,7 @@ def _tool_call(part: Any, number: int, model: str) -> ToolCall:
     if isinstance(part, ToolCall):
         return part
     function = get(part, "function") or part
-    name, arguments = get(function, "name"), cast("object", get(function, "arguments"))
+    name, arguments = get(function, "name"), get(function, "arguments")
     if not isinstance(name, str):
         raise MalformedResponseError(f"call() of {model!r} returned a list with no tool call: {part!r}", model=model)
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
