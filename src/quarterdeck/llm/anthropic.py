@@ -78,7 +78,7 @@ def body(llm: LLM, request: LLMRequest, stream: bool) -> dict[str, Any]:
         data["stop_sequences"] = stop
     if stream:
         data["stream"] = True
-    _mark_prefix(data)
+    _mark_prefix(data, comes_back=bool(request.tools))
     return data | llm.additional_params if llm.additional_params else data
 
 
@@ -140,7 +140,7 @@ def _add_schema(llm: LLM, data: dict[str, Any], request: LLMRequest, output: Out
         data["tool_choice"] = {"type": "tool", "name": ANSWER_TOOL}
 
 
-def _mark_prefix(data: dict[str, Any]) -> None:
+def _mark_prefix(data: dict[str, Any], comes_back: bool) -> None:
     """Marks what the next call is likely to begin with, for the provider's prompt cache.
 
     The cache holds tools, system and messages, in this order, up to each mark. An agent with tools comes back
@@ -150,7 +150,7 @@ def _mark_prefix(data: dict[str, Any]) -> None:
         data["system"][-1]["cache_control"] = _CACHED
     elif "tools" in data:
         data["tools"][-1] = {**data["tools"][-1], "cache_control": _CACHED}
-    if "tools" in data:
+    if comes_back:
         last = data["messages"][-1]
         last["content"][-1] = {**last["content"][-1], "cache_control": _CACHED}
 

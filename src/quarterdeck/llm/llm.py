@@ -240,8 +240,8 @@ class LLM(BaseLLM):
             ConfigError: There is no key, or no base URL.
             LLMError: The call failed.
         """
-        if request.output_schema is None and isinstance(self.response_format, type):
-            request = replace(request, output_schema=_output_schema(self.response_format))
+        if request.output_schema is None and self.response_format is not None:
+            request = self._with_response_format(request)
         wire, who = _WIRES[self.wire], self._caller()
         streams = self.stream or on_delta is not None
         call = self._call(wire, who, request, streams)
@@ -252,6 +252,15 @@ class LLM(BaseLLM):
             async for event in events:
                 answer.feed(event)
         return self._cut(request, answer.result())
+
+    def _with_response_format(self, request: LLMRequest) -> LLMRequest:
+        form = self.response_format
+        if isinstance(form, type):
+            return replace(request, output_schema=_output_schema(form))
+        given = form.get("json_schema") if form and self.wire == "anthropic" else None
+        if not given:
+            return request  # the wire sends it as it is
+        return replace(request, output_schema=OutputSchema(given.get("name", "answer"), given["schema"]))
 
     def _caller(self) -> Caller:
         return Caller(self.provider, self.model, self._at.key(self.api_key, optional=bool(self.base_url)))

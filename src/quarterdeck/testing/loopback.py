@@ -8,6 +8,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -159,8 +160,6 @@ class LoopbackServer:
         self._by = by
         self._counts = _Counts()
         self._port = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loopback-server", daemon=True)
 
     @property
     def requests(self) -> list[Received]:
@@ -197,26 +196,29 @@ class LoopbackServer:
     # -- life ---------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        self._stop = asyncio.Event()
+        self._started: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._live(),), name="loopback-server", daemon=True)
         self._thread.start()
-        self._runner = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        self._loop = self._started.result(10)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
 
-    async def _start(self) -> web.AppRunner:
+    async def _live(self) -> None:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_post("/{path:.*}", self._serve)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
-        await site.start()
-        self._port = runner.addresses[0][1]
-        return runner
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+            self._port = runner.addresses[0][1]
+            self._started.set_result(asyncio.get_running_loop())
+            await self._stop.wait()
+        finally:
+            await runner.cleanup()
 
     # -- one request --------------------------------------------------------------------------------------
 
