@@ -10,11 +10,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, cast, get_args
 
 from quarterdeck.errors import ConfigError
 
@@ -58,13 +59,45 @@ class Event:
         return data
 
     def to_json(self) -> str:
-        """The event as one line of JSON, with ``v`` and ``type``."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"))
+        """The event as one line of JSON, with ``v`` and ``type``.
+
+        It is JSON for every reader (RFC 8259) and can be encoded as UTF-8: numbers that JSON does not have are
+        written as their names (``"NaN"``, ``"Infinity"``, ``"-Infinity"``), and where a text holds an unpaired
+        surrogate, all that is not ASCII is written as escapes.
+        """
+        data = self.to_dict()
+        try:
+            text = _encode(data)
+        except ValueError:
+            text = _encode(_with_named_numbers(data))
+        return text if text.isascii() or _is_unicode(text) else json.dumps(json.loads(text), separators=(",", ":"))
 
 
 @functools.cache
 def _names(kind: type[Event]) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind))
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def _with_named_numbers(value: Any) -> Any:
+    """A copy in which each number that JSON does not have is its name."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _with_named_numbers(item) for key, item in cast("dict[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_with_named_numbers(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -389,8 +422,11 @@ def event_from_dict(data: Mapping[str, Any]) -> Event:
     Raises:
         ConfigError: The version is newer than this one knows, the type is unknown, or a field does not fit.
     """
-    if data.get("v", VERSION) > VERSION:
-        raise ConfigError(f"event format {data['v']} is newer than this version's {VERSION}: upgrade quarterdeck")
+    version = data.get("v", VERSION)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ConfigError(f"event 'v' must be a whole number from 1, got {version!r}")
+    if version > VERSION:
+        raise ConfigError(f"event format {version} is newer than this version's {VERSION}: upgrade quarterdeck")
     kind = EVENT_TYPES.get(str(data.get("type")))
     if kind is None:
         raise ConfigError(f"event type {data.get('type')!r} is not known; known are {sorted(EVENT_TYPES)}")
@@ -405,7 +441,7 @@ def event_from_json(text: str) -> Event:
     """An event from its JSON form; raises as ``event_from_dict`` does."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"an event must be a JSON object: {error}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"an event must be a JSON object, got {text[:60]!r}")
