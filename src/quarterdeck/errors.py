@@ -17,6 +17,8 @@ RunStopped is apart, and no Exception: a run that a limit, a cancel or a doubt e
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class QuarterdeckError(Exception):
     """The root of all errors."""
@@ -30,17 +32,27 @@ class ConfigError(UsageError, ValueError):
     """A setting is missing or wrong: a model name, a key, an extra, a parameter."""
 
 
+class InputProblem(NamedTuple):
+    """What is wrong with one input: its name, what is expected, and what was got (empty where nothing was)."""
+
+    field: str
+    message: str
+    got: str
+
+
 class InputError(UsageError, ValueError):
     """The inputs of a kickoff do not fit the crew.
 
     Args:
         message: What is wrong and what would be right.
         missing: Names of the inputs that the crew needs and did not get.
+        problems: One for each input that is wrong.
     """
 
-    def __init__(self, message: str, missing: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, missing: tuple[str, ...] = (), problems: tuple[InputProblem, ...] = ()) -> None:
         super().__init__(message)
         self.missing = missing
+        self.problems = problems
 
 
 class JournalMismatchError(UsageError):

@@ -106,13 +106,15 @@ class RunStarted(Event):
 
     Args:
         crew: The crew's name.
-        inputs: The inputs, after ``before_kickoff``.
+        given: The inputs as they were given.
+        inputs: The inputs that it works with: after ``before_kickoff``, with defaults put in.
         definition: Digest of the crew's definition.
         segment: 1 for the first start, then one more for each time that it goes on.
     """
 
     type: ClassVar[str] = "run.started"
     crew: str
+    given: dict[str, Any] = field(default_factory=dict[str, Any])
     inputs: dict[str, Any] = field(default_factory=dict[str, Any])
     definition: str = ""
     segment: int = 1

@@ -6,7 +6,7 @@ import asyncio
 import datetime
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Unpack, cast
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
@@ -16,12 +16,11 @@ from quarterdeck.agent.interpolation import interpolate, placeholders
 from quarterdeck.agent.loop import Answer, Loop
 from quarterdeck.agent.output import LiteAgentOutput
 from quarterdeck.agent.rate import RateLimit
-from quarterdeck.budget import Budget
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import ConfigError, RunStopped, TaskTimeoutError
-from quarterdeck.events import Subscriber
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
+from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.names import name_tools
@@ -224,7 +223,7 @@ class Agent(Definition):
         self,
         messages: str | list[Message],
         response_format: type[BaseModel] | None = None,
-        **options: Any,
+        **options: Unpack[RunOptions],
     ) -> Any:
         """Lets the agent answer on its own, with no crew. Options are those of ``akickoff``.
 
@@ -239,7 +238,10 @@ class Agent(Definition):
         return work
 
     async def kickoff_async(
-        self, messages: str | list[Message], response_format: type[BaseModel] | None = None, **options: Any
+        self,
+        messages: str | list[Message],
+        response_format: type[BaseModel] | None = None,
+        **options: Unpack[RunOptions],
     ) -> LiteAgentOutput:
         """CrewAI's other name of ``akickoff``."""
         return await self.akickoff(messages, response_format, **options)
@@ -248,28 +250,21 @@ class Agent(Definition):
         self,
         messages: str | list[Message],
         response_format: type[BaseModel] | None = None,
-        *,
-        journal: Any = None,
-        run_id: str | None = None,
-        budget: Budget | None = None,
-        on_event: Subscriber | None = None,
+        **options: Unpack[RunOptions],
     ) -> LiteAgentOutput:
         """Lets the agent answer on its own, with no crew.
 
         Args:
             messages: A question, or a conversation in OpenAI's form.
             response_format: The class that the answer must fit.
-            journal: Where the run is kept (see ``Crew.kickoff``).
-            run_id: The run's id.
-            budget: Its limits.
-            on_event: Called with each event.
+            options: How the run is kept, limited and watched: see ``RunOptions``.
 
         Raises:
             LLMError: A call to the model failed.
             ConfigError: ``messages`` is empty or of another form.
         """
         conversation = self._conversation(messages, response_format)
-        run = await open_run(run_id, journal, budget=budget, on_event=on_event)
+        run = await open_run(**options)
         persona = self.persona({})
         await run.begin(persona.role, {"messages": messages}, persona.role)
         try:

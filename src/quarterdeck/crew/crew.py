@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition
 from quarterdeck.agent.interpolation import as_text
 from quarterdeck.agent.rate import RateLimit
-from quarterdeck.budget import Budget
 from quarterdeck.concurrency import call, run_sync
+from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import definition_digest, plan
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
 from quarterdeck.events import Event, RunStatus, Subscriber
 from quarterdeck.runtime.handle import RunHandle
-from quarterdeck.runtime.human import HumanAnswer, HumanInput
+from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
 from quarterdeck.runtime.verbose import printer
 from quarterdeck.task.task import Task
@@ -53,6 +53,8 @@ class Crew(Definition):
         task_callback: Called with each ``TaskOutput``.
         before_kickoff_callbacks: Functions that are given the inputs, and may return others.
         after_kickoff_callbacks: Functions that are given the ``CrewOutput``, and may return another.
+        inputs_model: A pydantic model that declares the inputs, with types, defaults and descriptions; by default each
+            placeholder is a required input of any type.
         config: A dict of these arguments; those given beside it win.
     """
 
@@ -89,6 +91,7 @@ class Crew(Definition):
     task_callback: Callable[..., Any] | None = None
     before_kickoff_callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
     after_kickoff_callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
+    inputs_model: type[BaseModel] | None = None
 
     _rate: RateLimit | None = PrivateAttr(default=None)
 
@@ -113,8 +116,14 @@ class Crew(Definition):
         self._rate = RateLimit(self.max_rpm) if self.max_rpm else None
 
     @cached_property
-    def _definition(self) -> str:
+    def definition(self) -> str:
+        """Digest of what its tasks and agents say: another text, another digest."""
         return definition_digest(self.tasks)
+
+    @cached_property
+    def contract(self) -> Contract:
+        """The inputs that it takes."""
+        return Contract.of_model(self.inputs_model) if self.inputs_model else Contract.of_names(self.fetch_inputs())
 
     def fetch_inputs(self) -> set[str]:
         """Names of the inputs that the crew needs: the placeholders of its tasks and agents."""
@@ -125,47 +134,20 @@ class Crew(Definition):
 
     # -- kickoff ------------------------------------------------------------------------------------------
 
-    def kickoff(self, inputs: Mapping[str, Any] | None = None, **options: Any) -> CrewOutput:
+    def kickoff(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> CrewOutput:
         """Runs the crew and waits for its output; for sync code, and inside a notebook. See ``akickoff``."""
         return run_sync(self.akickoff(inputs, **options))
 
-    async def kickoff_async(self, inputs: Mapping[str, Any] | None = None, **options: Any) -> CrewOutput:
+    async def kickoff_async(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> CrewOutput:
         """CrewAI's other name of ``akickoff``."""
         return await self.akickoff(inputs, **options)
 
-    async def akickoff(
-        self,
-        inputs: Mapping[str, Any] | None = None,
-        *,
-        journal: Any = None,
-        run_id: str | None = None,
-        budget: Budget | None = None,
-        on_event: Subscriber | None = None,
-        stream: bool = False,
-        resolve: Mapping[str, str | None] | None = None,
-        human: HumanInput | None = None,
-        answers: Mapping[str, HumanAnswer] | None = None,
-        attach: Callable[[Run], None] | None = None,
-    ) -> CrewOutput:
+    async def akickoff(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> CrewOutput:
         """Runs the crew on this event loop.
-
-        With a journal, each finished step is kept. Calling it again with the same ``run_id`` goes on from there:
-        finished steps are not done again, an LLM call or a tool under way is done again with the same ``step_key``,
-        and a tool with ``retry="never"`` under way ends the run as ``in_doubt``. A completed run gives its output.
 
         Args:
             inputs: Values of the placeholders.
-            journal: Path of a SQLite file, or a ``postgresql://`` URL; None keeps nothing.
-            run_id: The run's id; None makes one.
-            budget: Limits. A run that reaches one gives its partial output, with status ``limited``.
-            on_event: Called with each event, on the event loop.
-            stream: Asks the models to stream, for ``LLMDelta`` events.
-            resolve: Answers for tool calls in doubt, by path: the result of a call that did happen, or None for one
-                that did not and is to be made.
-            human: Whom to ask where a task has ``human_input``; None: the provider set for this context, else the
-                terminal. ``Later()`` ends the run as ``pending_human_input``.
-            answers: Answers that came meanwhile, by the question's path (the output's ``ended_by``).
-            attach: Called with the ``Run`` before it begins, by whoever wants to stop it.
+            options: How the run is kept, limited and watched: see ``RunOptions``.
 
         Raises:
             InputError: An input is missing or cannot be used.
@@ -174,27 +156,14 @@ class Crew(Definition):
             TaskError: A task has no acceptable output.
             FencedError: Another process has taken the run over.
         """
-        show = _both(on_event, printer()) if self._verbose() else on_event
-        run = await open_run(
-            run_id,
-            journal,
-            budget=budget,
-            on_event=show,
-            stream=stream,
-            resolve=resolve,
-            human=human,
-            answers=answers,
-        )
-        if attach:
-            attach(run)
         given = _checked(inputs)
-        if not run.began:
-            given = await self._before(given)
-            plan(self.tasks, given)  # a missing input is found before anything is written
-        given = await run.begin(self.name, given, self._definition)
+        if self._verbose():
+            options["on_event"] = _both(options.get("on_event"), printer())
+        run = await open_run(**options)
+        inputs = await run.begin(self.name, given, self.definition, self._prepare)
         execution = Execution(
             run=run,
-            plan=plan(self.tasks, given),
+            plan=plan(self.tasks, inputs),
             cache=self.cache,
             rate=self._rate,
             step_callback=self.step_callback,
@@ -202,34 +171,46 @@ class Crew(Definition):
         )
         return await self._run(run, execution)
 
-    def start(self, inputs: Mapping[str, Any] | None = None, **options: Any) -> RunHandle[CrewOutput]:
-        """Starts a run in the background and returns at once. Options are those of ``akickoff``.
+    def start(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> RunHandle[CrewOutput]:
+        """Starts a run in the background and returns at once.
 
         Returns:
             A handle with ``id``, ``result()`` and ``cancel()``.
         """
-        run_id = options.pop("run_id", None) or str(uuid.uuid4())
-        return RunHandle(run_id, lambda attach: self.akickoff(inputs, run_id=run_id, attach=attach, **options))
+        run_id = options.get("run_id") or str(uuid.uuid4())
 
-    def kickoff_for_each(self, inputs: list[dict[str, Any]], **options: Any) -> list[CrewOutput]:
+        def begin(attach: Callable[[Run], None]) -> Coroutine[Any, Any, CrewOutput]:
+            return self.akickoff(inputs, **{**options, "run_id": run_id, "attach": attach})
+
+        return RunHandle(run_id, begin)
+
+    def kickoff_for_each(self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]) -> list[CrewOutput]:
         """Runs the crew once for each inputs, one run after another."""
         return [self.kickoff(item, **_numbered(options, n)) for n, item in enumerate(inputs, 1)]
 
-    async def kickoff_for_each_async(self, inputs: list[dict[str, Any]], **options: Any) -> list[CrewOutput]:
+    async def kickoff_for_each_async(
+        self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]
+    ) -> list[CrewOutput]:
         """CrewAI's other name of ``akickoff_for_each``."""
         return await self.akickoff_for_each(inputs, **options)
 
-    async def akickoff_for_each(self, inputs: list[dict[str, Any]], **options: Any) -> list[CrewOutput]:
+    async def akickoff_for_each(
+        self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]
+    ) -> list[CrewOutput]:
         """Runs the crew once for each inputs, all at once. With a ``run_id``, the runs are ``run_id/1``, ``/2``, …"""
         runs = [self.akickoff(item, **_numbered(options, n)) for n, item in enumerate(inputs, 1)]
         return list(await asyncio.gather(*runs))
 
     # -- one run ------------------------------------------------------------------------------------------
 
-    async def _before(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    async def _prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs that a run works with. A missing one is found before anything is written."""
         for function in self.before_kickoff_callbacks:
             changed = await call(function, inputs)
             inputs = _checked(changed) if changed is not None else inputs
+        if self.inputs_model:
+            return self.contract.check(inputs)
+        plan(self.tasks, inputs)
         return inputs
 
     async def _run(self, run: Run, execution: Execution) -> CrewOutput:
@@ -307,9 +288,9 @@ def _checked(inputs: Any) -> dict[str, Any]:
     return json.loads(json.dumps(checked))  # a copy: a run's inputs cannot change under it
 
 
-def _numbered(options: dict[str, Any], number: int) -> dict[str, Any]:
+def _numbered(options: RunOptions, number: int) -> RunOptions:
     run_id = options.get("run_id")
-    return options | {"run_id": f"{run_id}/{number}"} if run_id else options
+    return {**options, "run_id": f"{run_id}/{number}"} if run_id else options
 
 
 def _both(first: Subscriber | None, second: Subscriber) -> Subscriber:

@@ -1,4 +1,4 @@
-"""A run: one execution of a crew, a flow or an agent. All that happens in it goes through here.
+"""A run: the state of one execution of a crew, a flow or an agent: its journal, limits, events and end.
 
 Whatever costs money, takes time or touches the world is a step with a path. A step whose finish is in the journal is
 not done again; its result is taken from there.
@@ -11,8 +11,8 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Unpack
 
 from quarterdeck.budget import Budget, Meter
 from quarterdeck.errors import JournalMismatchError, RunStopped
@@ -34,7 +34,8 @@ from quarterdeck.events import (
 )
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.human import HumanAnswer, HumanInput, current_human_input
-from quarterdeck.runtime.journal import Journal, OpenRun, open_journal
+from quarterdeck.runtime.journal import OpenRun, open_journal
+from quarterdeck.runtime.options import RunOptions
 from quarterdeck.tools.cache import ToolCache
 from quarterdeck.tools.large import ResultStore
 from quarterdeck.tools.usage import ToolUsage
@@ -139,13 +140,20 @@ class Run:
         """Whether the run was started before: the journal has its beginning."""
         return self.segment > 0
 
-    async def begin(self, crew: str, inputs: dict[str, Any], definition: str) -> dict[str, Any]:
+    async def begin(
+        self,
+        crew: str,
+        given: dict[str, Any],
+        definition: str,
+        prepare: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = None,
+    ) -> dict[str, Any]:
         """Starts the run, or goes on with it.
 
         Args:
             crew: The crew's name.
-            inputs: The inputs of this call.
+            given: The inputs of this call.
             definition: Digest of the crew's definition.
+            prepare: Makes the inputs that the run works with, at its first start only.
 
         Returns:
             The inputs that the run works with: those of its first start.
@@ -154,14 +162,17 @@ class Run:
             JournalMismatchError: The journaled run began with other inputs or another crew.
         """
         if self.segment:
-            self._check_same(crew, inputs, definition)
-            inputs = self._first.inputs
+            self._check_same(crew, given, definition)
+            given, inputs = self._first.given, self._first.inputs
+        else:
+            inputs = await prepare(given) if prepare else given
         self._task = asyncio.current_task()
         if self.ended and self.ended.status == "completed":
             return inputs
         self.ended = None
-        started = RunStarted(crew=crew, inputs=inputs, definition=definition, segment=self.segment + 1)
-        await self.record(started)
+        await self.record(
+            RunStarted(crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment + 1)
+        )
         limit = self.meter.budget.max_seconds
         if limit is not None:
             reason = f"the budget's max_seconds of {limit:g} is reached"
@@ -170,16 +181,16 @@ class Run:
             self._timer = asyncio.get_running_loop().call_later(left, self.interrupt, stop)
         return inputs
 
-    def _check_same(self, crew: str, inputs: dict[str, Any], definition: str) -> None:
+    def _check_same(self, crew: str, given: dict[str, Any], definition: str) -> None:
         first = self._first
         if first.definition != definition:
             raise JournalMismatchError(
                 f"run {self.id!r} was started by another definition of crew {first.crew!r} than this one "
                 f"({crew!r}): its finished steps do not fit; use the old code, or another run_id"
             )
-        if inputs and _canonical(inputs) != _canonical(first.inputs):
+        if given and _canonical(given) != _canonical(first.given):
             raise JournalMismatchError(
-                f"run {self.id!r} was started with inputs {_short(first.inputs)}, now got {_short(inputs)}; "
+                f"run {self.id!r} was started with inputs {_short(first.given)}, now got {_short(given)}; "
                 "give the same inputs or none, or another run_id"
             )
 
@@ -272,44 +283,32 @@ class Run:
         return f"{self.id}:{path}"
 
 
-async def open_run(
-    run_id: str | None,
-    journal: str | Any | None,
-    *,
-    budget: Budget | None = None,
-    on_event: Subscriber | None = None,
-    stream: bool = False,
-    resolve: Mapping[str, str | None] | None = None,
-    human: HumanInput | None = None,
-    answers: Mapping[str, HumanAnswer] | None = None,
-) -> Run:
+async def open_run(**options: Unpack[RunOptions]) -> Run:
     """A run: a new one, or the one that the journal has under this id.
 
-    Args:
-        run_id: The run's id; None makes one.
-        journal: Path of a SQLite file, URL of a database, or a ``Journal``; None keeps nothing.
-        budget: The run's limits.
-        on_event: Called with each event of the run.
-        stream: Whether models are asked to stream.
-        resolve: Answers for tool calls in doubt, by path.
-        human: Whom to ask where a person is asked.
-        answers: Answers of persons, by the question's path.
+    Raises:
+        TypeError: An option is not known.
     """
-    run_id = run_id or str(uuid.uuid4())
-    opened: OpenRun | None = None
-    if journal is not None:
-        store: Journal = open_journal(journal)
-        opened = await store.open_run(run_id)
-    return Run(
+    unknown = options.keys() - RunOptions.__annotations__.keys()
+    if unknown:
+        known = ", ".join(sorted(RunOptions.__annotations__))
+        raise TypeError(f"kickoff has no option {', '.join(sorted(unknown))}; it takes inputs, {known}")
+    run_id = options.get("run_id") or str(uuid.uuid4())
+    journal = options.get("journal")
+    opened = await open_journal(journal).open_run(run_id) if journal is not None else None
+    run = Run(
         run_id,
         opened=opened,
-        budget=budget,
-        on_event=on_event,
-        stream=stream,
-        resolve=resolve,
-        human=human,
-        answers=answers,
+        budget=options.get("budget"),
+        on_event=options.get("on_event"),
+        stream=options.get("stream", False),
+        resolve=options.get("resolve"),
+        human=options.get("human"),
+        answers=options.get("answers"),
     )
+    if attach := options.get("attach"):
+        attach(run)
+    return run
 
 
 def _canonical(value: Any) -> str:

@@ -1,0 +1,47 @@
+"""The options that every kickoff takes: of a crew, a flow and an agent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypedDict
+
+from quarterdeck.budget import Budget
+from quarterdeck.events import Subscriber
+from quarterdeck.runtime.human import HumanAnswer, HumanInput
+from quarterdeck.runtime.journal import Journal
+
+if TYPE_CHECKING:
+    from quarterdeck.runtime.run import Run
+
+
+class RunOptions(TypedDict, total=False):
+    """How a run is kept, limited and watched.
+
+    With a journal, each finished step is kept. A kickoff with the same ``run_id`` goes on from there: finished steps
+    are not done again, an LLM call or a tool under way is done again with the same ``step_key``, and a tool with
+    ``retry="never"`` under way ends the run as ``in_doubt``. A completed run gives its output.
+
+    Args:
+        journal: Path of a SQLite file, a ``postgresql://`` URL or a ``Journal``; None keeps nothing.
+        run_id: The run's id; None makes one.
+        budget: Limits. A run that reaches one gives its partial output, with status ``limited``.
+        on_event: Called with each event of the run, on the event loop.
+        stream: Asks the models to stream, for ``LLMDelta`` events.
+        resolve: Answers for tool calls in doubt, by path: the result of a call that did happen, or None for one that
+            did not and is to be made.
+        human: Whom to ask where a task has ``human_input``; None: the provider set for this context, else the
+            terminal. ``Later()`` ends the run as ``pending_human_input``.
+        answers: Answers of persons that came meanwhile, by the question's path (the output's ``ended_by``).
+        attach: Called with the ``Run`` before it begins, by whoever wants to stop it.
+    """
+
+    journal: str | os.PathLike[str] | Journal | None
+    run_id: str | None
+    budget: Budget | None
+    on_event: Subscriber | None
+    stream: bool
+    resolve: Mapping[str, str | None] | None
+    human: HumanInput | None
+    answers: Mapping[str, HumanAnswer] | None
+    attach: Callable[[Run], None] | None
