@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from quarterdeck.errors import ContentFilteredError, MalformedResponseError, ProviderDownError
-from quarterdeck.llm import LLMRequest, LLMResponse, OutputSchema, ToolCall, ToolSpec, UsageMetrics, send
+from quarterdeck.llm import LLMRequest, LLMResponse, OutputSchema, ToolCall, ToolSpec, UsageMetrics
+from quarterdeck.llm.send import send
 from quarterdeck.testing import LoopbackServer, call, raw, status
 
 MODELS = ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5", "claude-3-haiku-20240307"]
@@ -316,9 +317,11 @@ def delta(**fields: Any) -> dict[str, Any]:
 async def test_loose_openai_streams() -> None:
     function = {"name": "lookup", "arguments": '{"q": "a"}'}
     unnumbered = events(delta(tool_calls=[{"id": "a", "function": function}, {"id": "b", "function": function}]))
-    no_end = raw(b'data:{"choices": [{"delta": {"content": "ab"}}]}', "text/event-stream")
-    comments = raw(b': hello\r\n\r\ndata: {"choices": [{"delta": {"content": "x"}}]}\r\n\r\n', "text/event-stream")
-    with LoopbackServer([unnumbered, no_end, comments]) as server:
+    no_reason = events(delta(content="ab"))
+    comments = raw(
+        b': hello\r\n\r\ndata:{"choices": [{"delta": {"content": "x"}}]}\r\n\r\ndata:[DONE]', "text/event-stream"
+    )
+    with LoopbackServer([unnumbered, no_reason, comments]) as server:
         llm = server.llm(OPENAI, stream=True)
         calls, text, noisy = [await send(llm, LLMRequest([user()])) for _ in range(3)]
     assert [c.id for c in calls.tool_calls] == ["a", "b"]
@@ -362,9 +365,11 @@ async def test_answers_that_are_none(name: str) -> None:
 @pytest.mark.parametrize(
     ("model", "answer", "error"),
     [
-        (OPENAI, events(end=""), MalformedResponseError),
+        (OPENAI, events(end=""), ProviderDownError),
+        (OPENAI, events(delta(content="half of the an"), end=""), ProviderDownError),
         (OPENAI, events(end="data: [DONE]\n\n"), MalformedResponseError),
-        (ANTHROPIC, events(end=""), MalformedResponseError),
+        (ANTHROPIC, events(end=""), ProviderDownError),
+        (ANTHROPIC, events({"type": "message_start", "message": {"id": "1"}}, end=""), ProviderDownError),
         (OPENAI, events({"error": {"message": "overloaded", "type": "server_error"}}), ProviderDownError),
         (
             ANTHROPIC,

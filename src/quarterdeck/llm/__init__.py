@@ -2,7 +2,6 @@
 
 from quarterdeck.llm.base import BaseLLM
 from quarterdeck.llm.llm import LLM, create_llm
-from quarterdeck.llm.send import send
 from quarterdeck.llm.types import (
     LLMRequest,
     LLMResponse,
@@ -26,5 +25,4 @@ __all__ = [
     "ToolSpec",
     "UsageMetrics",
     "create_llm",
-    "send",
 ]

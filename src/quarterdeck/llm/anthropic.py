@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from quarterdeck.errors import ContentFilteredError, MalformedResponseError
+from quarterdeck.errors import ContentFilteredError, MalformedResponseError, ProviderDownError
 from quarterdeck.llm.failures import Caller, failure_in_body
 from quarterdeck.llm.schema import NUMBER_LIMITS, is_recursive, strict
 from quarterdeck.llm.types import LLMRequest, LLMResponse, Message, OnDelta, OutputSchema, ToolCall, UsageMetrics
@@ -358,17 +358,17 @@ class Stream:
 
     def _add(self, block: Block, key: str, piece: str, shown: bool) -> None:
         block[key] = block.get(key, "") + piece
-        if shown and piece and self._on_delta:
+        if shown and piece and self._on_delta is not None:
             self._on_delta(piece)
 
     def result(self) -> LLMResponse:
         """The whole answer; raises as ``response`` does."""
         if self._whole is not None:
             answer = response(self._who, self._whole)
-            if self._on_delta and answer.text:
+            if self._on_delta is not None and answer.text:
                 self._on_delta(answer.text)
             return answer
-        if not self._message:
-            raise MalformedResponseError(f"{self._who} ended its stream with no answer", model=self._who.model)
+        if not self._message.get("stop_reason"):
+            raise ProviderDownError(f"{self._who}: the stream broke off before the answer's end", model=self._who.model)
         content = [self._blocks[index] for index in sorted(self._blocks)]
         return response(self._who, {**self._message, "content": content, "usage": self._usage})

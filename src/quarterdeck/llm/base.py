@@ -133,7 +133,7 @@ class BaseLLM:
         else:
             answer = await call_in_thread(function, messages, **accepted)
         response = response_from(answer, self.model)
-        if on_delta and response.text:
+        if on_delta is not None and response.text:
             on_delta(response.text)
         return response
 

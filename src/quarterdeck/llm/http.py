@@ -9,7 +9,14 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from quarterdeck.errors import LLMError, LLMTimeoutError, MalformedResponseError, ProviderDownError
+from quarterdeck.errors import (
+    ConfigError,
+    LLMError,
+    LLMTimeoutError,
+    MalformedResponseError,
+    ProviderDownError,
+    QuarterdeckError,
+)
 from quarterdeck.llm.failures import Caller, failure_from
 
 if TYPE_CHECKING:
@@ -17,6 +24,10 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 1000
 """At most this many connections at once, in one event loop."""
+
+
+DONE: dict[str, Any] = {"type": "done"}
+"""What stands for the ``[DONE]`` that ends OpenAI's streams."""
 
 
 class Call(NamedTuple):
@@ -117,6 +128,7 @@ async def stream(call: Call) -> AsyncGenerator[dict[str, Any]]:
             return
         async for data in _events(response):
             if data == b"[DONE]":
+                yield DONE
                 return
             yield _object(call.caller, data)
 
@@ -139,12 +151,12 @@ async def _sent(call: Call) -> AsyncGenerator[ClientResponse]:
         raise _broken(call, error) from error
 
 
-def _broken(call: Call, error: Exception) -> LLMError:
+def _broken(call: Call, error: Exception) -> QuarterdeckError:
     import aiohttp
 
     who = call.caller
     if isinstance(error, aiohttp.InvalidURL):
-        return LLMError(f"{who}: base_url is no URL: {call.url!r}", model=who.model)
+        return ConfigError(f"{who}: base_url is no URL: {call.url!r}; expected e.g. 'https://host/v1'")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return LLMTimeoutError(f"{who}: no connection within {call.connect_timeout:g} s", model=who.model)
     if isinstance(error, TimeoutError):

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from quarterdeck.errors import ContentFilteredError, MalformedResponseError
+from quarterdeck.errors import ContentFilteredError, MalformedResponseError, ProviderDownError
 from quarterdeck.llm.base import spec_to_openai
 from quarterdeck.llm.failures import Caller, failure_in_body
+from quarterdeck.llm.http import DONE
 from quarterdeck.llm.schema import strict
 from quarterdeck.llm.types import LLMRequest, LLMResponse, Message, OnDelta, OutputSchema, ToolCall, UsageMetrics
 
@@ -226,10 +227,13 @@ class Stream:
         self._message: dict[str, list[str]] = {"content": [], "reasoning_content": [], "refusal": []}
         self._calls: dict[int, dict[str, Any]] = {}
         self._finish: str | None = None
+        self._done = False
         self._whole: dict[str, Any] | None = None
 
     def feed(self, event: dict[str, Any]) -> None:
         """Takes one event in."""
+        if event is DONE:
+            self._done = True
         if event.get("error"):
             raise failure_in_body(self._who, event)
         for key in ("id", "model", "usage"):
@@ -254,7 +258,7 @@ class Stream:
         if not isinstance(piece, str) or not piece:
             return
         self._message[key].append(piece)
-        if key == "content" and self._on_delta:
+        if key == "content" and self._on_delta is not None:
             self._on_delta(piece)
 
     def _call(self, part: dict[str, Any]) -> None:
@@ -276,9 +280,11 @@ class Stream:
         """The whole answer; raises as ``response`` does."""
         if self._whole is not None:
             answer = response(self._who, self._whole)
-            if self._on_delta and answer.text:
+            if self._on_delta is not None and answer.text:
                 self._on_delta(answer.text)
             return answer
+        if not self._done and self._finish is None:
+            raise ProviderDownError(f"{self._who}: the stream broke off before the answer's end", model=self._who.model)
         message: dict[str, Any] = {key: "".join(parts) for key, parts in self._message.items()}
         message["tool_calls"] = [self._calls[index] for index in sorted(self._calls)]
         if self._finish is None and not any(message.values()):

@@ -67,7 +67,7 @@ async def send(
     if current is None:
         return await _send_with_retries(llm, request, on_delta, on_retry)
     response = await current.answer(llm, request, lambda: _send_with_retries(llm, request, None, on_retry))
-    if on_delta and response.text:
+    if on_delta is not None and response.text:
         on_delta(response.text)
     return response
 
@@ -83,7 +83,7 @@ async def _send_with_retries(
             if not error.retryable or attempt > llm.max_retries:
                 raise
             wait = _wait(attempt, error.retry_after)
-            if on_retry:
+            if on_retry is not None:
                 on_retry(error, attempt, wait)
         await asyncio.sleep(wait)
         attempt += 1

@@ -107,7 +107,7 @@ class ScriptedLLM(BaseLLM):
             AssertionError: The script is used up.
         """
         response = await answer_to(request, self._next(request), self.model)
-        if on_delta and response.text:
+        if on_delta is not None and response.text:
             for piece in response.text.splitlines(keepends=True):
                 on_delta(piece)
         return response
