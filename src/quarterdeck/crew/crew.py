@@ -205,6 +205,8 @@ class Crew(Definition):
 
     async def _prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs that a run works with. A missing one is found before anything is written."""
+        if self.before_kickoff_callbacks:
+            inputs = _checked(inputs)  # a copy: they may change it in place, and the given ones are kept too
         for function in self.before_kickoff_callbacks:
             changed = await call(function, inputs)
             inputs = _checked(changed) if changed is not None else inputs

@@ -218,8 +218,6 @@ def _write(path: Path, output: TaskOutput, create_directory: bool) -> None:
 
 
 def _restore(data: dict[str, Any], model: type[BaseModel] | None) -> TaskOutput:
-    """A task's output from its event: the instance is made again from its dict."""
-    fields = dict(data)
-    instance = fields.pop("pydantic", None)
-    parsed = model.model_validate(instance) if model and instance is not None else None
-    return TaskOutput(**fields, pydantic=parsed)
+    """A task's output from its event: the instance is read from the text again, as it was the first time."""
+    instance = parse(data["raw"], model) if model and data["output_format"] == "pydantic" else None
+    return TaskOutput(**{**data, "pydantic": instance})

@@ -183,7 +183,16 @@ async def _resolve_doubt(
     answer = run.resolve[path]
     if answer is None:
         return None
-    event = ToolFinished(path=path, tool=tool.name, arguments=arguments, agent=agent, output=answer)
+    event = ToolFinished(
+        path=path,
+        tool=tool.name,
+        arguments=arguments,
+        agent=agent,
+        output=answer,
+        is_answer=tool.result_as_answer,
+    )
+    run.meter.tool_calls += 1
+    run.tool_usage.replay(tool)
     await run.record(event)
     return event
 
@@ -235,10 +244,9 @@ def _arguments(call: ToolCall) -> dict[str, Any]:
 
 
 def _response(event: LLMFinished) -> LLMResponse:
-    calls = [ToolCall(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in event.tool_calls]
     return LLMResponse(
         text=event.text,
-        tool_calls=tuple(calls),
+        tool_calls=tuple(ToolCall.from_message_part(part) for part in event.tool_calls),
         usage=UsageMetrics(**event.usage),
         finish_reason=event.finish_reason,
         model=event.model,
