@@ -27,6 +27,12 @@ class Database(Protocol):
     find_table: str
     """Gives a row if the table of the parameter's name is there."""
     bytes_type: str
+    now: str
+    """An expression: seconds since 1970 by the database's clock, the same for all processes."""
+    claim_rows: str
+    """Ends a SELECT of rows that nobody else may have meanwhile; those that somebody has are passed over."""
+    notify: str
+    """A statement that sends its parameter, a text, to all connections that listen; "" where there is none."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from quarterdeck.concurrency import call_in_thread
@@ -15,12 +16,14 @@ from quarterdeck.events import Event
 from quarterdeck.runtime.journal import tables
 from quarterdeck.runtime.journal.database import Database, Target
 from quarterdeck.runtime.journal.payloads import Packer, unpack
-from quarterdeck.runtime.journal.tables import RunRow
+from quarterdeck.runtime.journal.tables import Ownership, RunRow
 from quarterdeck.runtime.journal.writer import (
+    Announcer,
     Append,
     Delete,
     Owner,
     TakeOver,
+    Work,
     Writer,
     connect,
     journal_error,
@@ -28,6 +31,9 @@ from quarterdeck.runtime.journal.writer import (
 )
 
 T = TypeVar("T")
+
+Beside = Callable[[Event, Database], None]
+"""Called with an event in the transaction that writes it."""
 
 _LONGEST_RUN_ID = 200
 
@@ -85,11 +91,54 @@ class Journal:
             JournalError: The database failed.
         """
         _check_run_id(run_id)
-        ownership = await self._request(TakeOver, run_id)
+        return await self.open_owned(run_id, await self._request(TakeOver, run_id))
+
+    async def open_owned(self, run_id: str, ownership: Ownership, beside: Beside | None = None) -> OpenRun:
+        """A run that ``write`` has created or taken over.
+
+        Args:
+            run_id: The run.
+            ownership: What ``tables.take_over_all`` gave.
+            beside: Called with each event in the transaction that writes it.
+
+        Raises:
+            JournalError: The database failed.
+        """
         owner = Owner(run_id, ownership)
         if ownership.epoch == 1:
-            return OpenRun(self._writer, owner, [], Packer())
-        return await call_in_thread(self._continue, owner)
+            return OpenRun(self._writer, owner, [], Packer(), beside)
+        return await call_in_thread(self._continue, owner, beside)
+
+    async def write(self, function: Callable[[Database], T], topics: Iterable[str] = ()) -> T:
+        """Writes what else belongs into this database, in the next transaction of the one writer.
+
+        Args:
+            function: Called with the connection, in the writer's thread. It may be called again where the transaction
+                had to be rolled back. What it raises fails this call alone.
+            topics: What the announcer is told of.
+
+        Raises:
+            JournalError: The database failed, or ``function`` did.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Work(function, topics, future))
+        return await future
+
+    async def read(self, query: Callable[[Database], T]) -> T:
+        """Asks the reading connection, in a thread.
+
+        Raises:
+            JournalError: The database failed.
+        """
+        return await call_in_thread(self._read, query)
+
+    def connect(self) -> Database:
+        """A new connection, for the caller to use and to close."""
+        return self._target.connect()
+
+    def announce_to(self, announcer: Announcer | None) -> None:
+        """Tells an announcer of what is written from now on."""
+        self._writer.announcer = announcer
 
     async def events(self, run_id: str, after: int = 0) -> list[Event]:
         """The run's events in order, whole; none for a run that is not there.
@@ -140,10 +189,10 @@ class Journal:
         self._writer.submit(kind(run_id, future))
         return await future
 
-    def _continue(self, owner: Owner) -> OpenRun:
+    def _continue(self, owner: Owner, beside: Beside | None) -> OpenRun:
         rows, payloads = self._read(lambda database: tables.read(database, owner.run_id, 0))
         events = unpack(owner.run_id, rows, payloads)
-        return OpenRun(self._writer, owner, events, Packer(events, payloads))
+        return OpenRun(self._writer, owner, events, Packer(events, payloads), beside)
 
     def _events(self, run_id: str, after: int) -> list[Event]:
         rows, payloads = self._read(lambda database: tables.read(database, run_id, after))
@@ -177,13 +226,16 @@ class OpenRun:
         events: The events that it had when it was opened, in order.
     """
 
-    def __init__(self, writer: Writer, owner: Owner, events: list[Event], packer: Packer) -> None:
+    def __init__(
+        self, writer: Writer, owner: Owner, events: list[Event], packer: Packer, beside: Beside | None = None
+    ) -> None:
         self.run_id = owner.run_id
         self.epoch = owner.ownership.epoch
         self.events = events
         self._writer = writer
         self._owner = owner
         self._packer = packer
+        self._beside = beside
         self._last = (events[-1].seq or 0) if events else 0
 
     async def append(self, event: Event) -> None:
@@ -215,7 +267,8 @@ class OpenRun:
         if event.seq != self._last + 1:
             raise JournalError(f"run {self.run_id!r}: event {event.seq} cannot follow event {self._last}")
         packed = self._packer.pack(event)
-        self._writer.submit(Append(self._owner, packed, status_after(event), future))
+        beside = functools.partial(self._beside, event) if self._beside else None
+        self._writer.submit(Append(self._owner, packed, status_after(event), future, beside))
         self._last += 1
 
 

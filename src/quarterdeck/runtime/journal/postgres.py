@@ -36,20 +36,24 @@ class PostgreSQL:
     begin_read = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     lock_rows = " FOR SHARE"
     lock_schema = "SELECT pg_advisory_xact_lock(3907172904105)"  # "quarterdeck", nobody else's number
-    find_table = "SELECT 1 WHERE to_regclass(?) IS NOT NULL"
+    # Not to_regclass: within a transaction it may still not see what another one has just committed.
+    find_table = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
     bytes_type = "BYTEA"
+    now = "extract(epoch FROM clock_timestamp())::double precision"
+    claim_rows = " FOR UPDATE SKIP LOCKED"
+    notify = "SELECT pg_notify('quarterdeck', ?)"
 
     def __init__(self, url: str) -> None:
         # Unix sockets and pools answer quickly or never: the limit is for a host that does not answer.
         self._connection = psycopg.connect(url, autocommit=True, connect_timeout=int(BUSY_SECONDS))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        cursor = self._connection.execute(sql.replace("?", "%s"), parameters or None)
+        cursor = self._connection.execute(sql.replace("?", "%s").encode(), parameters or None)
         return cursor.fetchall() if cursor.description else []
 
     def executemany(self, sql: str, rows: Sequence[Row]) -> None:
         with self._connection.cursor() as cursor:
-            cursor.executemany(sql.replace("?", "%s"), rows)
+            cursor.executemany(sql.replace("?", "%s").encode(), rows)
 
     def is_one_of(self, values: Sequence[Any]) -> tuple[str, list[Any]]:
         return "= ANY(?)", [list(values)]

@@ -20,6 +20,9 @@ class SQLite:
     lock_schema = "SELECT 1"
     find_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     bytes_type = "BLOB"
+    now = "((julianday('now') - 2440587.5) * 86400.0)"
+    claim_rows = ""
+    notify = ""
 
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)

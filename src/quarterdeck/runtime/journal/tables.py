@@ -87,12 +87,21 @@ def prepare(database: Database) -> None:
 
 def take_over(database: Database, run_id: str) -> Ownership:
     """Creates the run, or raises its epoch by one: from then on, appends of an older epoch are refused."""
-    database.execute(
-        "INSERT INTO qd_runs (run_id, epoch, status, created) VALUES (?, 1, 'running', ?) "
-        "ON CONFLICT (run_id) DO UPDATE SET epoch = qd_runs.epoch + 1",
-        (run_id, time.time()),
-    )
-    return Ownership(*database.execute("SELECT epoch, created FROM qd_runs WHERE run_id = ?", (run_id,))[0])
+    return take_over_all(database, [run_id])[run_id]
+
+
+def take_over_all(database: Database, run_ids: Iterable[str]) -> dict[str, Ownership]:
+    """As ``take_over``, for many runs."""
+    owners: dict[str, Ownership] = {}
+    for chunk in _chunks(sorted(run_ids)):
+        values = ", ".join(["(?, 1, 'running', ?)"] * len(chunk))
+        rows = database.execute(
+            f"INSERT INTO qd_runs (run_id, epoch, status, created) VALUES {values} "
+            "ON CONFLICT (run_id) DO UPDATE SET epoch = qd_runs.epoch + 1 RETURNING run_id, epoch, created",
+            [value for run_id in chunk for value in (run_id, time.time())],
+        )
+        owners.update((run_id, Ownership(epoch, created)) for run_id, epoch, created in rows)
+    return owners
 
 
 def lock_owners(database: Database, run_ids: Iterable[str]) -> dict[str, Ownership]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 from quarterdeck.errors import FencedError, JournalError, QuarterdeckError
 from quarterdeck.events import RunFinished, RunStarted
@@ -22,6 +23,20 @@ from quarterdeck.runtime.journal.tables import Ownership
 
 _MOST = 1000
 """Requests in one transaction at most."""
+
+_works = itertools.count()
+
+
+class Announcer(Protocol):
+    """Tells those who wait that something was written. A topic is a name, such as ``run:r1``."""
+
+    def announce(self, database: Database, topics: set[str]) -> None:
+        """Called within the transaction."""
+        ...
+
+    def committed(self, topics: set[str]) -> None:
+        """Called after the transaction is committed, in the writer's thread."""
+        ...
 
 
 class Owner:
@@ -55,10 +70,26 @@ class Delete(Request):
     __slots__ = ()
 
 
-class Append(Request):
-    """Answered with None."""
+class Work(Request):
+    """Something else that is written in the same transaction; answered with what its function returns.
 
-    __slots__ = ("owner", "packed", "status")
+    The function must do no harm when it is called again: where the transaction fails it is rolled back and done again.
+    """
+
+    __slots__ = ("function", "topics")
+
+    def __init__(
+        self, function: Callable[[Database], Any], topics: Iterable[str], future: asyncio.Future[Any] | None
+    ) -> None:
+        super().__init__(f"\n{next(_works)}", future)  # no run's id: those are printable
+        self.function = function
+        self.topics = tuple(topics)
+
+
+class Append(Request):
+    """Answered with None. ``beside`` is called in the transaction that writes the event, if it is written."""
+
+    __slots__ = ("beside", "owner", "packed", "status")
 
     def __init__(
         self,
@@ -66,11 +97,13 @@ class Append(Request):
         packed: Packed,
         status: tuple[str, float | None] | None,
         future: asyncio.Future[Any] | None,
+        beside: Callable[[Database], None] | None = None,
     ) -> None:
         super().__init__(owner.run_id, future)
         self.owner = owner
         self.packed = packed
         self.status = status
+        self.beside = beside
 
 
 Answer = tuple[Request, Any, QuarterdeckError | None]
@@ -91,6 +124,7 @@ class Writer:
         self._closed = ""  # why, once it is
         self._thread: threading.Thread | None = None
         self.commits = 0
+        self.announcer: Announcer | None = None
 
     def submit(self, request: Request) -> None:
         """Hands over a request.
@@ -174,7 +208,12 @@ class Writer:
             self._database = connect(self._target)
         database = self._database
         answers: list[Answer] = []
+        topics: set[str] = set()
         with transaction(database, database.begin_write):
+            for request in batch:
+                if isinstance(request, Work):
+                    answers.append((request, request.function(database), None))
+                    topics.update(request.topics)
             for request in sorted(batch, key=lambda request: request.run_id):
                 if isinstance(request, TakeOver):
                     answers.append((request, tables.take_over(database, request.run_id), None))
@@ -183,7 +222,12 @@ class Writer:
             appends = [request for request in batch if isinstance(request, Append)]
             if appends:
                 answers += self._append(database, appends, again)
+                topics.update(f"run:{request.run_id}" for request in appends)
+            if self.announcer and topics:
+                self.announcer.announce(database, topics)
         self.commits += 1
+        if self.announcer and topics:
+            self.announcer.committed(topics)
         return answers
 
     def _append(self, database: Database, appends: Sequence[Append], again: bool) -> list[Answer]:
@@ -239,6 +283,9 @@ def _insert(database: Database, appends: Sequence[Append]) -> None:
     changes = [(*request.status, request.run_id) for request in appends if request.status]
     tables.insert(database, events, payloads)
     tables.set_status(database, changes)
+    for request in appends:
+        if request.beside:
+            request.beside(database)
 
 
 def status_after(event: Any) -> tuple[str, float | None] | None:
