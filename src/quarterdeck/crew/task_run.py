@@ -220,4 +220,5 @@ def _write(path: Path, output: TaskOutput, create_directory: bool) -> None:
 def _restore(data: dict[str, Any], model: type[BaseModel] | None) -> TaskOutput:
     """A task's output from its event: the instance is read from the text again, as it was the first time."""
     instance = parse(data["raw"], model) if model and data["output_format"] == "pydantic" else None
-    return TaskOutput(**{**data, "pydantic": instance})
+    fields: dict[str, Any] = {**data, "pydantic": instance}
+    return TaskOutput(**fields)

@@ -170,8 +170,9 @@ class Run:
         if self.ended and self.ended.status == "completed":
             return inputs
         self.ended = None
+        self.segment += 1
         await self.record(
-            RunStarted(crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment + 1)
+            RunStarted(crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment)
         )
         limit = self.meter.budget.max_seconds
         if limit is not None:

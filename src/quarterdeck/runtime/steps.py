@@ -140,7 +140,7 @@ async def tool_step(
         await run.record(ToolIntended(path=path, tool=tool.name, arguments=arguments, agent=agent))
     else:
         run.emit(ToolStarted(path=path, tool=tool.name, arguments=arguments, agent=agent))
-    step = StepContext(run_id=run.id, path=path, step_key=run.step_key(path), attempt=run.segment or 1)
+    step = StepContext(run_id=run.id, path=path, step_key=run.step_key(path), attempt=run.segment)
     result = await call_tool(tool, call.arguments, step=step, usage=run.tool_usage, cache=run.cache if cache else None)
     event = ToolFinished(
         path=path,

@@ -16,7 +16,8 @@ class StepContext:
         run_id: The run.
         path: The step's path in the run, such as ``research/1/tool/3``.
         step_key: The same for every try of this step, after a crash too; differs between steps and runs.
-        attempt: 1 for the first try, then one more for each time that the step is done again.
+        attempt: 1 at the run's first start, then one more for each time that the run goes on: above 1, the step may
+            have been tried before.
     """
 
     run_id: str
