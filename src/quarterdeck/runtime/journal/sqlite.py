@@ -25,6 +25,8 @@ class SQLite:
     notify = ""
 
     def __init__(self, path: str) -> None:
+        if sqlite3.sqlite_version_info < (3, 35):
+            raise ConfigError(f"an SQLite journal needs SQLite 3.35, this Python has {sqlite3.sqlite_version}")
         self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             self._use_wal()
@@ -59,7 +61,9 @@ class SQLite:
         return False
 
     def concerns_all(self, error: Exception) -> bool:
-        return isinstance(error, sqlite3.OperationalError)
+        # SQLITE_ERROR is a statement that is wrong; all others (busy, full, read-only, I/O) meet every run.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        return isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
 
     def close(self) -> None:
         self._connection.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
@@ -20,6 +21,8 @@ from quarterdeck.runtime.journal import tables
 from quarterdeck.runtime.journal.database import Database, Target, transaction
 from quarterdeck.runtime.journal.payloads import Packed
 from quarterdeck.runtime.journal.tables import Ownership
+
+logger = logging.getLogger(__name__)
 
 _MOST = 1000
 """Requests in one transaction at most."""
@@ -177,16 +180,16 @@ class Writer:
             return batch, True
         return batch, False
 
-    def _write(self, batch: Sequence[Request]) -> list[Answer]:
+    def _write(self, batch: Sequence[Request], again: bool = False) -> list[Answer]:
         """Writes a batch in one transaction; where that fails because of one run, each run in its own."""
         try:
-            return self._transact(batch)
+            return self._transact(batch, again)
         except Exception as error:
             failure = error
         if self._database is not None and self._database.is_lost():
-            self._database = None
+            self._database, again = None, True
             try:
-                return self._transact(batch, again=True)
+                return self._transact(batch, again)
             except Exception as error:
                 failure = error
         runs: dict[str, list[Request]] = {}
@@ -194,7 +197,7 @@ class Writer:
             runs.setdefault(request.run_id, []).append(request)
         if self._database is None or self._database.concerns_all(failure) or len(runs) == 1:
             return self._refuse(batch, failure)
-        return [answer for requests in runs.values() for answer in self._write(requests)]
+        return [answer for requests in runs.values() for answer in self._write(requests, again)]
 
     def _refuse(self, batch: Sequence[Request], failure: Exception) -> list[Answer]:
         for request in batch:
@@ -202,7 +205,7 @@ class Writer:
                 request.owner.failure = request.owner.failure or journal_error(self._target, failure)
         return [(request, None, journal_error(self._target, failure)) for request in batch]
 
-    def _transact(self, batch: Sequence[Request], again: bool = False) -> list[Answer]:
+    def _transact(self, batch: Sequence[Request], again: bool) -> list[Answer]:
         """One transaction; ``again``: it may have been committed before the connection was lost."""
         if self._database is None:
             self._database = connect(self._target)
@@ -227,8 +230,14 @@ class Writer:
                 self.announcer.announce(database, topics)
         self.commits += 1
         if self.announcer and topics:
-            self.announcer.committed(topics)
+            self._tell(self.announcer, topics)
         return answers
+
+    def _tell(self, announcer: Announcer, topics: set[str]) -> None:
+        try:
+            announcer.committed(topics)
+        except Exception:  # what is committed must not be taken for failed
+            logger.exception("journal %s: announcing what was written failed", self._target.shown)
 
     def _append(self, database: Database, appends: Sequence[Append], again: bool) -> list[Answer]:
         owners = tables.lock_owners(database, {request.run_id for request in appends})
