@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from quarterdeck.errors import (
     ConfigError,
@@ -72,7 +74,7 @@ async def _lifetime(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[ClientSes
     import aiohttp
 
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60)
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True)
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     try:
         yield session
     finally:
@@ -84,8 +86,8 @@ def _forget_closed_loops() -> None:
     """Lets go of the sessions of loops that were closed without ending their generators."""
     for loop in [loop for loop in list(_sessions) if loop.is_closed()]:
         session, _ = _sessions.pop(loop)
-        if session.connector is not None:
-            session.connector.close()  # pyright: ignore[reportUnusedCoroutine] - what it does at once is enough
+        with contextlib.suppress(StopIteration):
+            session.close().send(None)  # with its loop gone it has nothing to wait for
 
 
 @atexit.register
@@ -141,7 +143,8 @@ async def _sent(call: Call) -> AsyncGenerator[ClientResponse]:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout, sock_read=call.read_timeout)
     data = json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode()
     try:
-        async with session.post(call.url, data=data, headers=call.headers, timeout=timeout) as response:
+        sending = session.post(call.url, data=data, headers=call.headers, timeout=timeout, proxy=_proxy(call.url))
+        async with sending as response:
             yield response
     except LLMError:
         raise
@@ -149,6 +152,22 @@ async def _sent(call: Call) -> AsyncGenerator[ClientResponse]:
         raise _broken(call, error) from error
     except OSError as error:  # a time limit of aiohttp's, or a connection that the system ended
         raise _broken(call, error) from error
+
+
+@functools.lru_cache(maxsize=256)
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL (``HTTPS_PROXY``, ``NO_PROXY``, …), read at its first call.
+
+    aiohttp's ``trust_env`` would read it at every call, by way of two threads, which takes longer than the rest of
+    the call; and it refuses hosts that are in ``~/.netrc`` beside the key in our headers.
+    """
+    from urllib.request import getproxies, proxy_bypass  # aiohttp has loaded it
+
+    with contextlib.suppress(ValueError):  # no URL: aiohttp says so
+        parts = urlsplit(url)
+        if not proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return getproxies().get(parts.scheme)
+    return None
 
 
 def _broken(call: Call, error: Exception) -> QuarterdeckError:
