@@ -172,7 +172,8 @@ async def test_images(model: str) -> None:
 
 
 async def test_settings_in_the_body() -> None:
-    given = dict(temperature=0.0, top_p=0.9, seed=7, presence_penalty=0.1, frequency_penalty=0.2, n=1, logprobs=True)
+    penalties = {"presence_penalty": 0.1, "frequency_penalty": 0.2}
+    given: dict[str, Any] = {"temperature": 0.0, "top_p": 0.9, "seed": 7, "n": 1, "logprobs": True, **penalties}
     with LoopbackServer(["x"] * 3) as server:
         await send(server.llm(OPENAI, max_tokens=10, stop="END", metadata={"a": 1}, **given), LLMRequest([user()]))
         await send(server.llm("openai/o3-mini", max_tokens=10, reasoning_effort="low"), LLMRequest([user()]))

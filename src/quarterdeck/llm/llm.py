@@ -23,8 +23,8 @@ from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta, OutputSchema
 _AZURE_VERSION = "2024-10-21"
 
 _SEES = re.compile(
-    r"gpt-4o|gpt-4\.1|gpt-4-turbo|gpt-5|^o1$|^o3(?!-mini)|^o4|claude|gemini|gemma-?3|pixtral|llava|llama-?4|"
-    r"mistral-(small|medium|large)|grok-4|vision|[-_]vl\b|vl[-:]",
+    r"gpt-4o|gpt-4\.1|gpt-4-turbo|gpt-[5-9]|^o1$|^o3(?!-mini)|^o[4-9]|claude|gemini|gemma-?[3-9]|pixtral|llava|llama-?4|"
+    r"mistral-(small|medium|large)|grok-[4-9]|vision|[-_]vl\b|vl[-:]",
     re.IGNORECASE,
 )
 _CALLS_NO_TOOLS = re.compile(r"^o1-(mini|preview)|^gpt-3\.5-turbo-instruct|^sonar")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +29,7 @@ _SETTINGS = (
     "seed",
     "reasoning_effort",
 )
-_REASONING_MODELS = ("o1", "o3", "o4", "gpt-5")
+_REASONING_MODEL = re.compile(r"o\d|gpt-[5-9]|gpt-\d\d")
 """OpenAI's models that take ``max_completion_tokens`` and no ``stop``."""
 
 MOST_STOP_TEXTS = 4
@@ -38,7 +39,7 @@ _FINISH_REASONS = {"function_call": "tool_calls", "max_tokens": "length", "SAFET
 
 def is_reasoning_model(model: str) -> bool:
     """Whether this is one of OpenAI's reasoning models."""
-    return model.rpartition("/")[2].startswith(_REASONING_MODELS)
+    return _REASONING_MODEL.match(model.rpartition("/")[2]) is not None
 
 
 # -- the request ------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class Provider:
         json_schema: Which models take ``response_format`` of type ``json_schema``; None: none does.
         stream_options: Whether it takes ``stream_options``; the others send the usage of a stream unasked.
         key_optional: No error when no key is found (a server of one's own).
+        path: Added to a base URL that has no path.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Provider:
     json_schema: re.Pattern[str] | None = _ALL
     stream_options: bool = True
     key_optional: bool = False
+    path: str = ""
 
     def key(self, given: str | None, optional: bool = False) -> str:
         """The key: the one given, else the first variable that is set; "" where none is needed.
@@ -67,7 +69,11 @@ class Provider:
         if not url:
             names = " or ".join(self.url_variables)
             raise ConfigError(f"no base URL for {self.name}: set {names}, or pass LLM(..., base_url=...)")
-        return url.rstrip("/")
+        url = url.rstrip("/")
+        if self.path:
+            url = url if "://" in url else f"http://{url}"
+            url += self.path if url.count("/") == 2 else ""
+        return url
 
     def takes_schema(self, model: str) -> bool:
         """Whether a model takes a JSON schema for its answer."""
@@ -135,8 +141,9 @@ _TABLE = (
         "ollama",
         "http://localhost:11434/v1",
         ("OLLAMA_API_KEY",),
-        ("OLLAMA_BASE_URL", "OLLAMA_HOST", "OLLAMA_API_BASE"),
+        ("OLLAMA_BASE_URL", "OLLAMA_API_BASE", "OLLAMA_HOST"),
         key_optional=True,
+        path="/v1",  # OLLAMA_HOST is a host and a port
     ),
     Provider(
         "hosted_vllm",
