@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from quarterdeck.tools.base import CrewStructuredTool as CrewStructuredTool
     from quarterdeck.tools.base import EnvVar as EnvVar
     from quarterdeck.tools.base import Tool as Tool
+    from quarterdeck.tools.builtin.calculator import Calculator as Calculator
+    from quarterdeck.tools.builtin.data import QueryData as QueryData
+    from quarterdeck.tools.builtin.fetch import FetchURL as FetchURL
+    from quarterdeck.tools.builtin.files import ListFiles as ListFiles
+    from quarterdeck.tools.builtin.files import ReadFile as ReadFile
+    from quarterdeck.tools.builtin.files import WriteFile as WriteFile
     from quarterdeck.tools.context import current_step as current_step
     from quarterdeck.tools.context import step_key as step_key
     from quarterdeck.tools.decorator import tool as tool
@@ -17,10 +23,16 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BaseTool": "base",
+    "Calculator": "builtin.calculator",
     "CrewStructuredTool": "base",
     "EnvVar": "base",
+    "FetchURL": "builtin.fetch",
+    "ListFiles": "builtin.files",
+    "QueryData": "builtin.data",
+    "ReadFile": "builtin.files",
     "Tool": "base",
     "ToolFailure": "failure",
+    "WriteFile": "builtin.files",
     "current_step": "context",
     "step_key": "context",
     "tool": "decorator",

@@ -50,6 +50,11 @@ def always_cache(_arguments: Any = None, _result: Any = None) -> bool:
     return True
 
 
+def never_cache(_arguments: Any = None, _result: Any = None) -> bool:
+    """A ``cache_function`` for tools whose answer to the same call may change during a run."""
+    return False
+
+
 class BaseTool(BaseModel):
     """A tool (CrewAI: ``crewai.tools.BaseTool``). Subclass it and implement ``_run``, ``async _arun``, or both.
 

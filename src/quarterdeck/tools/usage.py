@@ -31,12 +31,12 @@ class ToolUsage:
             raise ToolUsageLimitError(f"This tool may be called {times} in a run, and has been. Go on without it.")
         self._counts[id(tool)] = (tool, used + 1)
 
-    def replay(self, tool: BaseTool, *, reason: str = "", cached: bool = False) -> None:
+    def replay(self, tool: BaseTool, *, reason: str | None = "", cached: bool = False) -> None:
         """Counts a call that the journal already has, when a run goes on after an interruption.
 
         Args:
             tool: The tool.
-            reason: Why the call failed (``ToolFinished.reason``); "" where it did not.
+            reason: Why the call failed (``ToolFinished.reason``); "" or None where it did not.
             cached: The result came from the cache.
         """
         if not cached and reason not in ("invalid_input", "usage_limit", "unknown_tool"):

@@ -1,0 +1,1 @@
+"""The tools that come with Quarterdeck; import them from ``quarterdeck.tools``."""
