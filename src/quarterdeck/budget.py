@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from quarterdeck.errors import ConfigError, RunStopped
@@ -42,8 +43,11 @@ class Budget:
             value: object = getattr(self, item.name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                raise ConfigError(f"Budget {item.name} must be a number above 0 or None, got {value!r}")
+            whole = item.name not in ("max_cost_usd", "max_seconds")
+            kinds = int if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < math.inf:
+                kind = "a whole number" if whole else "a number"
+                raise ConfigError(f"Budget {item.name} must be {kind} above 0 or None, got {value!r}")
 
 
 @dataclass(slots=True)
@@ -127,4 +131,5 @@ class Meter:
 
 
 def _reached(limit: str, allowed: float, used: float) -> RunStopped:
-    return RunStopped("limited", f"the budget's {limit} of {allowed:g} is reached (at {used:g})", limit)
+    reason = f"the budget's {limit} of {allowed:g} is reached (at {used:g})"
+    return RunStopped("limited", reason, limit, allowed=float(allowed), used=float(used))

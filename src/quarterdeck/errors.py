@@ -4,7 +4,8 @@ QuarterdeckError
 ├── UsageError               the program is wrong: nothing was run
 │   ├── ConfigError          a setting, model name, key or extra
 │   ├── InputError           the inputs of a kickoff
-│   └── JournalMismatchError a run was opened again with other inputs or another crew
+│   ├── JournalMismatchError a run was opened again with other inputs or another crew
+│   └── IdempotencyConflictError  a kickoff's key was used before with another payload
 └── RunError                 the program is right and the run failed
     ├── LLMError             a call to a model (see its subclasses)
     ├── ToolError            a call of a tool
@@ -17,7 +18,7 @@ RunStopped is apart, and no Exception: a run that a limit, a cancel or a doubt e
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class QuarterdeckError(Exception):
@@ -57,6 +58,19 @@ class InputError(UsageError, ValueError):
 
 class JournalMismatchError(UsageError):
     """A journaled run was opened again with other inputs or with another crew."""
+
+
+class IdempotencyConflictError(UsageError):
+    """A kickoff's idempotency key was used before, by the same tenant for the same crew, with another payload.
+
+    Args:
+        message: What is wrong and what would be right.
+        run_id: The run that the key belongs to.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
 
 
 class RunError(QuarterdeckError):
@@ -170,6 +184,10 @@ class FencedError(JournalError):
     """Another process has taken this run over; what this one would write is refused."""
 
 
+StopStatus = Literal["failed", "limited", "cancelled", "in_doubt", "pending_human_input"]
+"""How a run can end before its work is done; see ``events.RunStatus``."""
+
+
 class RunStopped(BaseException):
     """Ends a run before its work is done; the run keeps what it has.
 
@@ -177,10 +195,16 @@ class RunStopped(BaseException):
         status: The status that the run ends with.
         reason: What ended it, in words.
         ended_by: The limit's name, or the path of the step in doubt.
+        allowed: The limit.
+        used: What had been used of it, or what the next call would have used.
     """
 
-    def __init__(self, status: str, reason: str, ended_by: str = "") -> None:
+    def __init__(
+        self, status: StopStatus, reason: str, ended_by: str = "", *, allowed: float = 0.0, used: float = 0.0
+    ) -> None:
         super().__init__(reason)
-        self.status = status
+        self.status: StopStatus = status
         self.reason = reason
         self.ended_by = ended_by
+        self.allowed = allowed
+        self.used = used

@@ -217,15 +217,11 @@ class Loop:
 
 async def _together(run: Run, work: list[Any]) -> list[Any]:
     """Runs steps side by side. When one stops the run, the others are finished first, so that none is lost."""
-    tasks = [asyncio.ensure_future(item) for item in work]
-    try:
-        await asyncio.wait(tasks)
-    except asyncio.CancelledError:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-    return [task.result() for task in tasks]
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 _KEEP = 200

@@ -220,11 +220,7 @@ class Crew(Definition):
             await execution.sequential()
             return await self._complete(run, execution)
         except (RunStopped, asyncio.CancelledError) as error:
-            if run.stopped is None:  # cancelled from outside: the run stays open, to be gone on with
-                raise
-            if isinstance(error, asyncio.CancelledError):
-                _uncancel()
-            return await self._stopped(run, execution, run.stopped)
+            return await self._stopped(run, execution, run.stop_behind(error))
         except JournalError:
             raise
         except Exception as error:
@@ -246,21 +242,13 @@ class Crew(Definition):
 
     async def _stopped(self, run: Run, execution: Execution, stop: RunStopped) -> CrewOutput:
         finished = execution.finished()
-        output = _output(run, execution, _status(stop), finished[-1] if finished else None)
+        output = _output(run, execution, stop.status, finished[-1] if finished else None)
         output.ended_by, output.reason = stop.ended_by, stop.reason
         await run.end(output.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
         return output
 
     def _verbose(self) -> bool:
         return self.verbose or any(task.agent.verbose for task in self.tasks if task.agent)
-
-
-def _status(stop: RunStopped) -> RunStatus:
-    match stop.status:
-        case "limited" | "cancelled" | "in_doubt" | "pending_human_input":
-            return stop.status
-        case _:
-            return "failed"
 
 
 def _output(run: Run, execution: Execution, status: RunStatus, last: Any) -> CrewOutput:
@@ -302,10 +290,3 @@ def _both(first: Subscriber | None, second: Subscriber) -> Subscriber:
         second(event)
 
     return show
-
-
-def _uncancel() -> None:
-    """The task was cancelled by the run itself, and the cancellation ends here."""
-    task = asyncio.current_task()
-    while task and task.cancelling():
-        task.uncancel()

@@ -43,13 +43,13 @@ class Execution:
         return [self.outputs[n] for n in sorted(self.outputs)]
 
     async def sequential(self) -> None:
-        """Does all tasks. When one fails or the run is stopped, steps under way are finished first."""
+        """Does all tasks. When one fails or the run is stopped, no new step begins; those under way are finished."""
         try:
             for planned in self.plan:
                 await self._join(self._needed(planned))
                 work = self._task(planned)
                 if planned.task.async_execution:
-                    self._running[planned.index] = asyncio.create_task(work)
+                    self._running[planned.index] = asyncio.create_task(self._aside(work))
                 else:
                     self.outputs[planned.index] = await work
             await self._join(list(self._running))
@@ -58,11 +58,26 @@ class Execution:
                 task.cancel()
             await self._settle()
             raise
-        except BaseException as error:
-            if not isinstance(error, RunStopped):
-                self.run.stop(RunStopped("failed", f"another task failed: {error}"))
+        except Exception as error:
+            self._failed(error)
             await self._settle()
             raise
+        except RunStopped:
+            failures = await self._settle()
+            if self.run.stopped and self.run.stopped.status == "failed" and failures:
+                raise failures[0] from None  # it is why the run was stopped
+            raise
+
+    async def _aside(self, work: Coroutine[Any, Any, TaskOutput]) -> TaskOutput:
+        """A task at the side: when it fails, the others must not go on until somebody waits for it."""
+        try:
+            return await work
+        except Exception as error:
+            self._failed(error)
+            raise
+
+    def _failed(self, error: Exception) -> None:
+        self.run.stop(RunStopped("failed", f"another task failed: {error}"))
 
     def _needed(self, planned: PlannedTask) -> list[int]:
         """The running tasks that this one has to wait for."""
@@ -101,10 +116,11 @@ class Execution:
         for n in indices:
             self.outputs[n] = await self._running.pop(n)
 
-    async def _settle(self) -> None:
-        """Waits for the tasks under way and keeps what they have."""
+    async def _settle(self) -> list[Exception]:
+        """Waits for the tasks under way, keeps what they have, and returns how the others failed."""
         running, self._running = self._running, {}
         results = await asyncio.gather(*running.values(), return_exceptions=True)
         for n, result in zip(running, results, strict=True):
             if isinstance(result, TaskOutput):
                 self.outputs[n] = result
+        return [result for result in results if isinstance(result, Exception)]

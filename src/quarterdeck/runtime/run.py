@@ -97,6 +97,8 @@ class Run:
         self._earlier_seconds = 0.0
         self._began = time.monotonic()
         self._task: asyncio.Task[Any] | None = None
+        self._cancelling = 0
+        self._interrupts = 0
         self._timer: asyncio.TimerHandle | None = None
         for event in opened.events if opened else ():
             self._take_over(event)
@@ -166,7 +168,6 @@ class Run:
             given, inputs = self._first.given, self._first.inputs
         else:
             inputs = await prepare(given) if prepare else given
-        self._task = asyncio.current_task()
         if self.ended and self.ended.status == "completed":
             return inputs
         self.ended = None
@@ -174,13 +175,22 @@ class Run:
         await self.record(
             RunStarted(crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment)
         )
-        limit = self.meter.budget.max_seconds
-        if limit is not None:
-            reason = f"the budget's max_seconds of {limit:g} is reached"
-            stop = RunStopped("limited", reason, "max_seconds")
-            left = max(0.0, limit - self._earlier_seconds)
-            self._timer = asyncio.get_running_loop().call_later(left, self.interrupt, stop)
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._limit_time()
         return inputs
+
+    def _limit_time(self) -> None:
+        limit = self.meter.budget.max_seconds
+        if limit is None:
+            return
+        reason = f"the budget's max_seconds of {limit:g} is reached"
+        left = limit - self._earlier_seconds
+        stop = RunStopped("limited", reason, "max_seconds", allowed=limit, used=max(limit, self._earlier_seconds))
+        if left > 0:
+            self._timer = asyncio.get_running_loop().call_later(left, self.interrupt, stop)
+        else:
+            self.stop(stop)
 
     def _check_same(self, crew: str, given: dict[str, Any], definition: str) -> None:
         first = self._first
@@ -197,6 +207,7 @@ class Run:
 
     async def end(self, status: RunStatus, output: str = "", error: str = "", ended_by: str = "") -> None:
         """Records how the run ended. A run that is taken up again after this goes on from its steps."""
+        self._task = None  # there is nothing left to interrupt
         if self._timer:
             self._timer.cancel()
         if self.ended:
@@ -221,29 +232,43 @@ class Run:
     # -- stopping -----------------------------------------------------------------------------------------
 
     def stop(self, stop: RunStopped) -> RunStopped:
-        """Lets no new step begin; those under way are finished. Returns the first stop, to be raised."""
-        if self.stopped is None:
+        """Lets no new step begin; those under way are finished.
+
+        Returns:
+            What ends the run, to be raised: the first stop, but a failure gives way to any other.
+        """
+        if self.stopped is None or self.stopped.status == "failed":
             self.stopped = stop
             if stop.status == "limited":
-                allowed, used = self._limit(stop.ended_by)
-                self.emit(LimitReached(limit=stop.ended_by, allowed=allowed, used=used))
+                self.emit(LimitReached(limit=stop.ended_by, allowed=stop.allowed, used=stop.used))
         return self.stopped
 
     def interrupt(self, stop: RunStopped) -> None:
-        """Stops the run and interrupts the steps under way."""
+        """Stops the run and interrupts the steps under way. Called on the run's event loop."""
         self.stop(stop)
-        if self._task and not self._task.done():
+        asyncio.get_running_loop().call_soon(self._cancel)  # later: the caller may be a part of the run itself
+
+    def _cancel(self) -> None:
+        if self._task:
+            self._interrupts += 1
             self._task.cancel()
 
-    def _limit(self, name: str) -> tuple[float, float]:
-        allowed = getattr(self.meter.budget, name, None) or 0.0
-        used = {
-            "max_tokens": self.meter.tokens,
-            "max_cost_usd": self.meter.cost_usd,
-            "max_llm_calls": self.meter.llm_calls,
-            "max_tool_calls": self.meter.tool_calls,
-        }
-        return float(allowed), float(used.get(name, allowed))
+    def stop_behind(self, error: BaseException) -> RunStopped:
+        """What ended the run, for whoever has caught a RunStopped or a cancellation at the run's outer end.
+
+        Raises:
+            asyncio.CancelledError: The run's task was cancelled by somebody else: the run stays open, to be gone on
+                with.
+        """
+        task, self._task = self._task, None
+        ours = False
+        if task and self._interrupts:
+            for _ in range(self._interrupts):
+                task.uncancel()  # these cancellations end here
+            ours = task.cancelling() <= self._cancelling
+        if self.stopped is None or (isinstance(error, asyncio.CancelledError) and not ours):
+            raise error
+        return self.stopped
 
     def check(self) -> None:
         """Raises RunStopped where the run has been stopped."""
