@@ -444,6 +444,14 @@ async def test_any_text_and_any_arguments_come_through(
     assert "".join(pieces) == (text if streamed else "")
 
 
+async def test_half_of_a_surrogate_pair_does_not_stop_the_conversation() -> None:
+    with LoopbackServer([raw(completion({"content": "smile \ud83d"})), "ok"]) as server:
+        first = await send(server.llm(), LLMRequest([user()]))
+        assert first.text == "smile \ud83d"
+        assert (await send(server.llm(), LLMRequest([user(), first.to_message(), user("on")]))).text == "ok"
+    assert server.requests[1].body["messages"][1]["content"] == "smile ?"
+
+
 def test_a_script_that_is_used_up_is_told() -> None:
     with LoopbackServer([status(400, "first")]) as server:
         for text in ("first", "used up"):

@@ -141,7 +141,8 @@ async def _sent(call: Call) -> AsyncGenerator[ClientResponse]:
 
     session = await _session()
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout, sock_read=call.read_timeout)
-    data = json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(call.body, ensure_ascii=False, separators=(",", ":"))
+    data = text.encode(errors="replace")  # a model may have written half of a surrogate pair
     try:
         sending = session.post(call.url, data=data, headers=call.headers, timeout=timeout, proxy=_proxy(call.url))
         async with sending as response:

@@ -80,7 +80,7 @@ class _Recorder:
     def save(self, path: Path) -> None:
         text = json.dumps({"version": VERSION, "calls": self._calls}, ensure_ascii=False, indent=2)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(text + "\n", encoding="utf-8", errors="replace")
 
 
 class _Player:

@@ -120,7 +120,7 @@ class ScriptedLLM(BaseLLM):
                 return self._by
             if number > len(self._answers):
                 raise AssertionError(
-                    f"ScriptedLLM has {len(self._answers)} answers, and was called for the {number}th time with "
+                    f"ScriptedLLM has {len(self._answers)} answers, and this is call {number}; its last message is "
                     f"{_ending(request)!r}"
                 )
             return self._answers[number - 1]
@@ -150,9 +150,9 @@ async def answer_to(request: LLMRequest, answer: Answer, model: str) -> LLMRespo
         if isinstance(answer, After):
             await asyncio.sleep(answer.seconds)
             answer = answer.answer
-        elif isinstance(answer, BaseException) or (isinstance(answer, type) and issubclass(answer, BaseException)):
+        elif isinstance(answer, BaseException):
             raise answer
-        elif callable(cast("object", answer)):
+        elif not isinstance(answer, type) and callable(cast("object", answer)):
             answer = answer(request)
             if inspect.isawaitable(answer):
                 answer = await answer
