@@ -274,7 +274,7 @@ def _llm_finished(
         tool_calls=[call.to_message_part() for call in response.tool_calls],
         finish_reason=response.finish_reason,
         reasoning=response.reasoning,
-        usage=dict(response.usage),
+        usage=response.usage.model_dump(),
         cost_usd=cost,
         seconds=round(seconds, 6),
         response_id=response.response_id,

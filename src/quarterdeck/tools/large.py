@@ -22,7 +22,7 @@ class ResultStore:
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
-        self._tool = ReadResult(self)
+        self._tool: BaseTool | None = None  # made when it is first needed: few runs need it
 
     def __bool__(self) -> bool:
         """True where something was cut: the agent then needs ``tool()``."""
@@ -66,6 +66,8 @@ class ResultStore:
 
     def tool(self) -> BaseTool:
         """The tool ``read_result`` of this store; always the same object."""
+        if self._tool is None:
+            self._tool = ReadResult(self)
         return self._tool
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import unicodedata
@@ -24,6 +25,7 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
+@functools.lru_cache(maxsize=1024)
 def sanitize_tool_name(name: str) -> str:
     """A name that every provider accepts (CrewAI: ``sanitize_tool_name``): ``"Web Search"`` gives ``web_search``.
 
