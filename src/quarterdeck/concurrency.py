@@ -9,6 +9,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import wait
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -58,11 +59,18 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     if running is loop:
         coroutine.close()
         raise RuntimeError("a sync call inside Quarterdeck's own loop would block it: use the async form")
-    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def work() -> T:
+        tasks.append(asyncio.current_task())
+        return await coroutine
+
+    future = asyncio.run_coroutine_threadsafe(work(), loop)
     try:
         return future.result()
     except KeyboardInterrupt:
-        future.cancel()
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks if task])
+        wait([future])
         raise
 
 
