@@ -374,7 +374,7 @@ class HumanAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached(Event):
-    """A limit ended the run, an agent's loop (``max_iter``) or a wait (``max_rpm``).
+    """A limit ended the run, or an agent's loop (``max_iter``).
 
     Args:
         limit: The limit's name.
