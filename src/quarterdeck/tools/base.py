@@ -30,6 +30,8 @@ P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
 
 MAX_RESULT_CHARS = 8_000
+"""Characters of a result that a model is shown, where the tool sets no other number."""
+MIN_RESULT_CHARS = 200
 
 
 class EnvVar(BaseModel):
@@ -81,18 +83,18 @@ class BaseTool(BaseModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    name: str = Field(min_length=1)
+    name: str
     description: str
     args_schema: type[BaseModel] = Inferred
     result_schema: Any = None
     cache_function: Callable[..., bool] = always_cache
     result_as_answer: bool = False
-    max_usage_count: int | None = Field(default=None, gt=0)
+    max_usage_count: int | None = None
     env_vars: list[EnvVar] = Field(default_factory=list[EnvVar])
     tool_failure_policy: FailurePolicy | None = None
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = None
     retry: Literal["safe", "never"] = "safe"
-    max_result_chars: int | None = Field(default=MAX_RESULT_CHARS, ge=200)
+    max_result_chars: int | None = MAX_RESULT_CHARS
     current_usage_count: int = 0
 
     _plan: ArgumentPlan | None = PrivateAttr(default=None)
@@ -103,6 +105,7 @@ class BaseTool(BaseModel):
             super().__init__(**data)
         except ValidationError as error:
             raise ConfigError(_wrong_field(type(self), error)) from error
+        _check_limits(self)
         if self.args_schema is Inferred:
             self.args_schema = _inferred_schema(self)
         plan_of(self)  # a schema that the function cannot take is found now, not in a run
@@ -356,6 +359,17 @@ def _wrong_field(kind: type[BaseTool], error: ValidationError) -> str:
                 f"{name!r}: {problem['msg']}, got {type(problem['input']).__name__} {str(problem['input'])[:60]!r}"
             )
     return f"{kind.__name__}: {'; '.join(parts)}"
+
+
+def _check_limits(tool: BaseTool) -> None:
+    """Checks what a subclass may have set too, where pydantic checks no default."""
+    least = {"max_usage_count": 1, "timeout": 0.001, "max_result_chars": MIN_RESULT_CHARS}
+    for name, limit in least.items():
+        value = getattr(tool, name)
+        if value is not None and value < limit:
+            raise ConfigError(f"{type(tool).__name__}: {name!r} must be at least {limit}, or None, got {value}")
+    if not tool.name.strip():
+        raise ConfigError(f"{type(tool).__name__}: 'name' must not be empty")
 
 
 def _by_dict(invoke: Callable[..., Any]) -> Callable[..., Any]:

@@ -84,22 +84,32 @@ def _hints(function: Callable[..., Any], parameters: list[inspect.Parameter], na
         inner = inspect.unwrap(inner.func)
     if not hasattr(inner, "__globals__"):
         inner = getattr(inner, "__call__", inner)  # noqa: B004 - its annotations are wanted
-    raw = types.SimpleNamespace(
-        __annotations__={p.name: p.annotation for p in parameters if p.annotation is not p.empty}
-    )
-    cells = (
-        dict(zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=False))
-        if hasattr(inner, "__code__")
-        else {}
-    )
-    closure = {key: cell.cell_contents for key, cell in cells.items()}
+    written = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
+    known: dict[str, Any] = getattr(inner, "__globals__", {})
     try:
-        return get_type_hints(raw, getattr(inner, "__globals__", {}), closure, include_extras=True)
+        return get_type_hints(_WithHints(written), known, _local_names(function), include_extras=True)
     except NameError as error:
         raise ConfigError(
             f"a type hint of {_called(function, name)} cannot be resolved: {error}; define or import the type at "
             "module level, outside of `if TYPE_CHECKING:`"
         ) from error
+
+
+class _WithHints:
+    """What ``get_type_hints`` reads."""
+
+    def __init__(self, annotations: dict[str, Any]) -> None:
+        self.__annotations__ = annotations
+
+
+def _local_names(function: Callable[..., Any]) -> dict[str, Any]:
+    """The names around a function that is defined inside of another, where types may be defined too."""
+    if "<locals>" not in getattr(function, "__qualname__", ""):
+        return {}
+    frame = inspect.currentframe()
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("quarterdeck.tools"):
+        frame = frame.f_back
+    return dict(frame.f_locals) if frame is not None else {}
 
 
 def _annotated(hint: Any, default: Any, docstring: str) -> Any:

@@ -48,7 +48,7 @@ class QueryData(FileTool):
         "Runs one SQL SELECT (DuckDB) over CSV or JSON files. Each file is a table with the file's name without its "
         "ending: sales.csv is the table sales."
     )
-    timeout: float | None = Field(default=60.0, gt=0)
+    timeout: float | None = 60.0
     max_bytes: int = Field(default=50_000_000, gt=0)
     max_rows: int = Field(default=100, gt=0)
     max_memory: str = Field(default="512MB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")

@@ -46,7 +46,7 @@ class FetchURL(BaseTool):
 
     name: str = "fetch_url"
     description: str = "Fetches a web page or another text from an http(s) address, and gives its text."
-    timeout: float | None = Field(default=30.0, gt=0)
+    timeout: float | None = 30.0
     allow_private: bool | tuple[Network, ...] = False
     max_bytes: int = Field(default=1_000_000, gt=0)
     max_redirects: int = Field(default=5, ge=0)
