@@ -18,6 +18,6 @@ async def make_call(tool: BaseTool, arguments: Any = "", **owned: Any) -> ToolRe
     return await call_tool(tool, arguments, step=STEP, **owned)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def call() -> Any:
     return make_call
