@@ -29,6 +29,8 @@ class Database(Protocol):
     bytes_type: str
     now: str
     """An expression: seconds since 1970 by the database's clock, the same for all processes."""
+    hold_rows: str
+    """Ends a SELECT of rows that this transaction changes; waits for others that do."""
     claim_rows: str
     """Ends a SELECT of rows that nobody else may have meanwhile; those that somebody has are passed over."""
     notify: str
@@ -40,6 +42,10 @@ class Database(Protocol):
 
     def is_one_of(self, values: Sequence[Any]) -> tuple[str, list[Any]]:
         """SQL that is true for a column whose value is among these, and its parameters."""
+        ...
+
+    def notifications(self, seconds: float) -> list[str]:
+        """Texts sent with ``notify`` that this connection has got, which has to LISTEN; waits so long at most."""
         ...
 
     def is_lost(self) -> bool:

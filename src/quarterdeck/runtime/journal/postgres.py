@@ -40,6 +40,7 @@ class PostgreSQL:
     find_table = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
     bytes_type = "BYTEA"
     now = "extract(epoch FROM clock_timestamp())::double precision"
+    hold_rows = " FOR UPDATE"
     claim_rows = " FOR UPDATE SKIP LOCKED"
     notify = "SELECT pg_notify('quarterdeck', ?)"
 
@@ -57,6 +58,10 @@ class PostgreSQL:
 
     def is_one_of(self, values: Sequence[Any]) -> tuple[str, list[Any]]:
         return "= ANY(?)", [list(values)]
+
+    def notifications(self, seconds: float) -> list[str]:
+        """Texts that were sent with ``notify`` to this connection, which has to LISTEN; waits for the first."""
+        return [item.payload for item in self._connection.notifies(timeout=seconds, stop_after=1)]
 
     def is_lost(self) -> bool:
         return self._connection.closed

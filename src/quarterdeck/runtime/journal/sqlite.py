@@ -21,6 +21,7 @@ class SQLite:
     find_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     bytes_type = "BLOB"
     now = "((julianday('now') - 2440587.5) * 86400.0)"
+    hold_rows = ""
     claim_rows = ""
     notify = ""
 
@@ -56,6 +57,9 @@ class SQLite:
 
     def is_one_of(self, values: Sequence[Any]) -> tuple[str, list[Any]]:
         return f"IN ({','.join('?' * len(values))})", list(values)
+
+    def notifications(self, seconds: float) -> list[str]:
+        raise NotImplementedError("SQLite sends no notifications")
 
     def is_lost(self) -> bool:
         return False

@@ -161,20 +161,23 @@ def list_runs(database: Database, limit: int) -> list[RunRow]:
 
 def read(database: Database, run_id: str, after: int) -> tuple[list[EventRow], dict[str, bytes]]:
     """The run's events after a seq, before them what their conversations build on, and all their payloads."""
-    columns = "SELECT seq, type, path, time, body FROM qd_events WHERE run_id = ?"
     with transaction(database, database.begin_read):
-        found = database.execute(f"{columns} AND seq > ? ORDER BY seq", (run_id, after))
-        rows = [EventRow(*row) for row in found]
-        if any((base_of(row) or after + 1) <= after for row in rows):
-            found = database.execute(
-                f"{columns} AND seq <= ? AND type = ? ORDER BY seq", (run_id, after, LLMFinished.type)
-            )
-            rows = _needed([EventRow(*row) for row in found], rows) + rows
-        payloads: dict[str, bytes] = {}
-        for chunk in _chunks(sorted(references(rows))):
-            among, parameters = database.is_one_of(chunk)
-            sql = f"SELECT hash, body FROM qd_payloads WHERE run_id = ? AND hash {among}"
-            payloads.update((name, bytes(body)) for name, body in database.execute(sql, [run_id, *parameters]))
+        return read_within(database, run_id, after)
+
+
+def read_within(database: Database, run_id: str, after: int) -> tuple[list[EventRow], dict[str, bytes]]:
+    """As ``read``, in a transaction that has begun."""
+    columns = "SELECT seq, type, path, time, body FROM qd_events WHERE run_id = ?"
+    found = database.execute(f"{columns} AND seq > ? ORDER BY seq", (run_id, after))
+    rows = [EventRow(*row) for row in found]
+    if any((base_of(row) or after + 1) <= after for row in rows):
+        found = database.execute(f"{columns} AND seq <= ? AND type = ? ORDER BY seq", (run_id, after, LLMFinished.type))
+        rows = _needed([EventRow(*row) for row in found], rows) + rows
+    payloads: dict[str, bytes] = {}
+    for chunk in _chunks(sorted(references(rows))):
+        among, parameters = database.is_one_of(chunk)
+        sql = f"SELECT hash, body FROM qd_payloads WHERE run_id = ? AND hash {among}"
+        payloads.update((name, bytes(body)) for name, body in database.execute(sql, [run_id, *parameters]))
     return rows, payloads
 
 

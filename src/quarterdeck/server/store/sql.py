@@ -1,0 +1,405 @@
+"""Every statement on the server's tables, the same for SQLite and PostgreSQL. All but the reading ones are called in
+the journal's writer, within its transaction."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from quarterdeck.runtime.human import HumanAnswer
+from quarterdeck.runtime.journal.database import Database, Row
+from quarterdeck.server.store.records import Hooks, NewRun, Question, RunRecord
+
+_GIVEN = (
+    *("id", "tenant", "crew", "version", "request_id", "request_hash", "inputs", "meta", "hooks", "budget"),
+    *("priority", "max_seconds", "answer_seconds", "default_action", "user_id", "state", "created"),
+)
+_COLUMNS = (
+    *_GIVEN,
+    *("detail", "ended_by", "attempt", "deaths", "worker", "started", "ended_at", "cancel_requested"),
+)
+_RUNS = (
+    f"SELECT {', '.join(f'k.{name}' for name in _COLUMNS)}, w.heartbeat FROM qd_kickoffs k "
+    "LEFT JOIN qd_workers w ON w.id = k.worker AND k.state = 'running'"
+)
+_INSERT = (
+    f"INSERT INTO qd_kickoffs ({', '.join(_GIVEN)}, queued) VALUES ({'?, ' * len(_GIVEN)}?) "
+    "ON CONFLICT DO NOTHING RETURNING id"
+)
+_QUEUED = "state IN ('queued', 'stranded')"  # as in the index: SQLite takes it only for the same words
+_FORGOTTEN = 3600.0
+"""A worker that was not heard of for so many seconds is no longer listed."""
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))  # ASCII: also what UTF-8 and PostgreSQL's texts cannot hold
+
+
+def text(value: str) -> str:
+    """A text that both databases can hold: PostgreSQL's texts have no NUL, UTF-8 no unpaired surrogates."""
+    return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _record(row: Row) -> RunRecord:
+    fields: dict[str, Any] = dict(zip((*_COLUMNS, "heartbeat"), row, strict=True))
+    for name in ("inputs", "meta", "budget"):
+        fields[name] = json.loads(fields[name])
+    fields["hooks"] = Hooks.from_json(fields["hooks"])
+    fields["cancel_requested"] = bool(fields["cancel_requested"])
+    return RunRecord(**fields)
+
+
+# -- kickoffs -----------------------------------------------------------------------------------------------
+
+
+def insert(database: Database, new: NewRun, created: float) -> bool:
+    """Puts a kickoff into the queue; False where its id or its idempotency key is there already."""
+    user = new.user_id if new.user_id is not None else new.meta.get("userId")
+    values: list[Any] = [
+        *(new.id, new.tenant, new.crew, new.version, new.request_id, new.request_hash),
+        *(_json(new.inputs), _json(new.meta), new.hooks.to_json(), _json(new.budget), new.priority),
+        *(new.max_seconds, new.answer_seconds, new.default_action, text(str(user)) if user is not None else None),
+        *("queued", created, created),
+    ]
+    return bool(database.execute(_INSERT, values))
+
+
+def get(database: Database, run_id: str, tenant: str | None = None) -> RunRecord | None:
+    """A run, of any tenant or of this one."""
+    condition, parameters = ("", [run_id]) if tenant is None else (" AND k.tenant = ?", [run_id, tenant])
+    rows = database.execute(f"{_RUNS} WHERE k.id = ?{condition}", parameters)
+    return _record(rows[0]) if rows else None
+
+
+def hold(database: Database, run_id: str) -> RunRecord | None:
+    """A run that nobody else may change before the transaction ends."""
+    database.execute(f"SELECT id FROM qd_kickoffs WHERE id = ?{database.hold_rows}", (run_id,))
+    return get(database, run_id)
+
+
+def by_request(database: Database, tenant: str, crew: str, request_id: str | None) -> RunRecord | None:
+    """The run of an idempotency key."""
+    rows = database.execute(
+        f"{_RUNS} WHERE k.tenant = ? AND k.crew = ? AND k.request_id = ?", (tenant, crew, request_id)
+    )
+    return _record(rows[0]) if rows else None
+
+
+def list_runs(
+    database: Database, filters: Mapping[str, str], before: tuple[float, str] | None, limit: int
+) -> list[RunRecord]:
+    """Runs whose columns have these values, the newest first, from after ``before`` (created, id) on."""
+    sql, parameters = list_statement(filters, before, limit)
+    return [_record(row) for row in database.execute(sql, parameters)]
+
+
+def list_statement(filters: Mapping[str, str], before: tuple[float, str] | None, limit: int) -> tuple[str, list[Any]]:
+    """The statement of ``list_runs``, for the test of its query plan."""
+    conditions = [f"k.{name} = ?" for name in filters]
+    parameters: list[Any] = list(filters.values())
+    if before:
+        conditions.append("(k.created, k.id) < (?, ?)")
+        parameters += before
+    where = " AND ".join(conditions)
+    return f"{_RUNS} WHERE {where} ORDER BY k.created DESC, k.id DESC LIMIT ?", [*parameters, limit]
+
+
+# -- claims -------------------------------------------------------------------------------------------------
+
+
+def claim(database: Database, worker: str, versions: Sequence[tuple[str, str]], limit: int) -> list[str]:
+    """Gives a worker up to ``limit`` runs that it can do.
+
+    Whose turn it is: the tenant that has the fewest under way; among its runs, the highest priority, then the oldest.
+    """
+    groups = [(*version, tenant) for version in versions for tenant in _tenants(database, version)]
+    if not groups:
+        return []
+    running = dict(database.execute("SELECT tenant, count(*) FROM qd_kickoffs WHERE state = 'running' GROUP BY tenant"))
+    # The first ``limit`` runs cannot belong to more tenants than that.
+    tenants = sorted({tenant for *_, tenant in groups}, key=lambda tenant: (running.get(tenant, 0), random.random()))
+    chosen = set(tenants[:limit])
+    candidates = _candidates(database, [group for group in groups if group[2] in chosen], limit)
+    ids = _fairly(candidates, running)[:limit]
+    if not ids:
+        return []
+    among, parameters = database.is_one_of(ids)
+    rows = database.execute(
+        f"UPDATE qd_kickoffs SET state = 'running', worker = ?, attempt = attempt + 1, detail = '', ended_by = '', "
+        f"started = COALESCE(started, {database.now}) WHERE id {among} AND {_QUEUED} RETURNING id",
+        [worker, *parameters],
+    )
+    claimed = {row[0] for row in rows}
+    return [run_id for run_id in ids if run_id in claimed]
+
+
+def _tenants(database: Database, version: tuple[str, str]) -> list[str]:
+    """Tenants that have queued runs of a version, found by skipping through the index from one to the next."""
+    this = f"{_QUEUED} AND crew = ? AND version = ?"
+    rows = database.execute(
+        f"WITH RECURSIVE t(tenant) AS (SELECT min(tenant) FROM qd_kickoffs WHERE {this} UNION ALL "
+        f"SELECT (SELECT min(tenant) FROM qd_kickoffs WHERE {this} AND tenant > t.tenant) FROM t "
+        "WHERE t.tenant IS NOT NULL) SELECT tenant FROM t WHERE tenant IS NOT NULL",
+        (*version, *version),
+    )
+    return [row[0] for row in rows]
+
+
+def _candidates(database: Database, groups: Sequence[tuple[str, str, str]], limit: int) -> list[Row]:
+    """The first runs of each group of crew, version and tenant: id, tenant, priority, created."""
+    found: list[Row] = []
+    for start in range(0, len(groups), 100):  # SQLite: at most 500 SELECTs in one
+        part = groups[start : start + 100]
+        first = (
+            f"SELECT * FROM (SELECT id, tenant, priority, created FROM qd_kickoffs WHERE {_QUEUED} AND crew = ? "
+            f"AND version = ? AND tenant = ? ORDER BY priority DESC, created, id LIMIT ?{database.claim_rows}) AS q"
+        )
+        parameters = [value for group in part for value in (*group, limit)]
+        found += database.execute(" UNION ALL ".join([first] * len(part)), parameters)
+    return found
+
+
+def _fairly(candidates: Iterable[Row], running: Mapping[str, int]) -> list[str]:
+    """Ids in the order in which they are to be started."""
+    turns: list[tuple[int, int, float, str]] = []
+    count = dict(running)
+    for run_id, tenant, priority, created in sorted(candidates, key=lambda row: (-row[2], row[3], row[0])):
+        count[tenant] = count.get(tenant, 0) + 1
+        turns.append((count[tenant], -priority, created, run_id))
+    return [turn[3] for turn in sorted(turns)]
+
+
+def records(database: Database, run_ids: Sequence[str]) -> list[RunRecord]:
+    """These runs, in this order."""
+    among, parameters = database.is_one_of(run_ids)
+    found = {row[0]: _record(row) for row in database.execute(f"{_RUNS} WHERE k.id {among}", parameters)}
+    return [found[run_id] for run_id in run_ids]
+
+
+def release(
+    database: Database, run_id: str, worker: str, attempt: int, state: str, detail: str = "", ended_by: str = ""
+) -> bool:
+    """A worker gives a run back, in this state; False where it was no longer its own."""
+    ended = database.now if state in ("completed", "error", "cancelled", "timeout") else "NULL"
+    rows = database.execute(
+        f"UPDATE qd_kickoffs SET state = ?, detail = ?, ended_by = ?, worker = NULL, ended_at = {ended}, "
+        f"queued = {database.now} WHERE id = ? AND worker = ? AND attempt = ? AND state = 'running' RETURNING id",
+        (state, text(detail), text(ended_by), run_id, worker, attempt),
+    )
+    return bool(rows)
+
+
+def queue_again(database: Database, run_id: str) -> None:
+    """A run that waited for a person goes on."""
+    database.execute(
+        f"UPDATE qd_kickoffs SET state = 'queued', detail = '', ended_by = '', queued = {database.now} "
+        "WHERE id = ? AND state IN ('pending_human_input', 'in_doubt')",
+        (run_id,),
+    )
+
+
+def end(database: Database, run_id: str, state: str, detail: str, ended_by: str) -> None:
+    """A run ends that no worker has; its questions are asked no more."""
+    database.execute(
+        f"UPDATE qd_kickoffs SET state = ?, detail = ?, ended_by = ?, worker = NULL, ended_at = {database.now} "
+        "WHERE id = ?",
+        (state, text(detail), text(ended_by), run_id),
+    )
+    database.execute("UPDATE qd_questions SET expires = NULL WHERE run_id = ? AND answer IS NULL", (run_id,))
+
+
+def request_cancel(database: Database, run_id: str) -> None:
+    """A run that a worker has is to be cancelled by it."""
+    database.execute("UPDATE qd_kickoffs SET cancel_requested = 1 WHERE id = ?", (run_id,))
+
+
+def set_hooks(database: Database, run_id: str, hooks: Hooks) -> None:
+    """Other webhooks from now on."""
+    database.execute("UPDATE qd_kickoffs SET hooks = ? WHERE id = ?", (hooks.to_json(), run_id))
+
+
+# -- workers ------------------------------------------------------------------------------------------------
+
+
+def beat(database: Database, worker: str, versions: Sequence[tuple[str, str]], draining: bool) -> None:
+    """A worker lives."""
+    database.execute(
+        f"INSERT INTO qd_workers (id, started, heartbeat, draining, crews) "
+        f"VALUES (?, {database.now}, {database.now}, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+        "heartbeat = excluded.heartbeat, draining = excluded.draining, crews = excluded.crews",
+        (worker, int(draining), _json([] if draining else list(versions))),
+    )
+
+
+def leave(database: Database, worker: str) -> None:
+    """A worker has ended."""
+    database.execute("DELETE FROM qd_workers WHERE id = ?", (worker,))
+
+
+def running_of(database: Database, worker: str) -> dict[str, tuple[int, bool]]:
+    """The runs that a worker has: the attempt, and whether it is to be cancelled."""
+    rows = database.execute(
+        "SELECT id, attempt, cancel_requested FROM qd_kickoffs WHERE state = 'running' AND worker = ?", (worker,)
+    )
+    return {run_id: (attempt, bool(cancel)) for run_id, attempt, cancel in rows}
+
+
+def take_from_dead(database: Database, older_than: float) -> list[str]:
+    """Queues the running runs of workers that were not heard of for so many seconds; gives their ids."""
+    dead = (
+        f"k.worker IS NULL OR NOT EXISTS (SELECT 1 FROM qd_workers w WHERE w.id = k.worker "
+        f"AND w.heartbeat >= {database.now} - ?)"
+    )
+    rows = database.execute(
+        f"SELECT k.id, k.worker, k.attempt FROM qd_kickoffs k WHERE k.state = 'running' AND ({dead}) ORDER BY k.id",
+        (older_than,),
+    )
+    taken: list[str] = []
+    for run_id, worker, attempt in rows:
+        taken += [
+            row[0]
+            for row in database.execute(
+                f"UPDATE qd_kickoffs SET state = 'queued', worker = NULL, deaths = deaths + 1, queued = {database.now} "
+                "WHERE id = ? AND worker = ? AND attempt = ? AND state = 'running' RETURNING id",
+                (run_id, worker, attempt),
+            )
+        ]
+    database.execute(f"DELETE FROM qd_workers WHERE heartbeat < {database.now} - ?", (_FORGOTTEN,))
+    return taken
+
+
+def live_versions(database: Database, within: float) -> set[tuple[str, str]]:
+    """The versions that a worker had within so many seconds."""
+    rows = database.execute(f"SELECT crews FROM qd_workers WHERE heartbeat >= {database.now} - ?", (within,))
+    return {(crew, version) for row in rows for crew, version in json.loads(row[0])}
+
+
+def queued_versions(database: Database) -> list[tuple[str, str]]:
+    """The versions that queued runs are of."""
+    found: list[tuple[str, str]] = []
+    last = ("", "")
+    while True:
+        rows = database.execute(
+            f"SELECT crew, version FROM qd_kickoffs WHERE {_QUEUED} AND (crew, version) > (?, ?) "
+            "ORDER BY crew, version LIMIT 1",
+            last,
+        )
+        if not rows:
+            return found
+        last = (rows[0][0], rows[0][1])
+        found.append(last)
+
+
+def strand(database: Database, version: tuple[str, str], after: float, detail: str) -> list[str]:
+    """Marks what has been queued for so long."""
+    rows = database.execute(
+        f"UPDATE qd_kickoffs SET state = 'stranded', detail = ? WHERE {_QUEUED} AND state = 'queued' AND crew = ? "
+        f"AND version = ? AND queued < {database.now} - ? RETURNING id",
+        (text(detail), *version, after),
+    )
+    return [row[0] for row in rows]
+
+
+# -- questions ----------------------------------------------------------------------------------------------
+
+
+def ask(database: Database, question: Question, seconds: float | None) -> bool:
+    """Keeps a question; one that is there already stays as it is. True where it is there with an answer."""
+    body = _json([question.task, question.agent, question.output, question.question])
+    expires = f"{database.now} + ?" if seconds is not None else "NULL"
+    database.execute(
+        f"INSERT INTO qd_questions (run_id, path, kind, body, asked, expires, default_action) "
+        f"VALUES (?, ?, ?, ?, {database.now}, {expires}, ?) ON CONFLICT DO NOTHING",
+        [
+            *(question.run_id, text(question.path), question.kind, body),
+            *([] if seconds is None else [seconds]),
+            question.default_action,
+        ],
+    )
+    rows = database.execute(
+        "SELECT 1 FROM qd_questions WHERE run_id = ? AND path = ? AND answer IS NOT NULL",
+        (question.run_id, text(question.path)),
+    )
+    return bool(rows)
+
+
+def questions(database: Database, run_ids: Sequence[str]) -> list[Question]:
+    """The questions of runs, the oldest first."""
+    among, parameters = database.is_one_of(run_ids)
+    rows = database.execute(
+        "SELECT run_id, path, kind, body, asked, expires, default_action, answer, answered FROM qd_questions "
+        f"WHERE run_id {among} ORDER BY asked, path",
+        parameters,
+    )
+    return [_question(row) for row in rows]
+
+
+def _question(row: Row) -> Question:
+    run_id, path, kind, body, asked, expires, default_action, answer, answered = row
+    task, agent, output, question = cast("list[str]", json.loads(body))
+    return Question(
+        run_id=run_id,
+        path=path,
+        kind=kind,
+        task=task,
+        agent=agent,
+        output=output,
+        question=question,
+        asked=asked,
+        expires=expires,
+        default_action=default_action,
+        answer=HumanAnswer(*json.loads(answer)) if answer is not None else None,
+        answered=answered,
+    )
+
+
+def answer(database: Database, run_id: str, path: str, given: HumanAnswer) -> bool:
+    """Answers a question; False where it has an answer."""
+    rows = database.execute(
+        f"UPDATE qd_questions SET answer = ?, answered = {database.now} "
+        "WHERE run_id = ? AND path = ? AND answer IS NULL RETURNING path",
+        (_json([given.approved, given.feedback]), run_id, text(path)),
+    )
+    return bool(rows)
+
+
+def expired(database: Database, limit: int) -> list[tuple[str, str]]:
+    """Questions whose time is over: run and path."""
+    rows = database.execute(
+        f"SELECT run_id, path FROM qd_questions WHERE answer IS NULL AND expires IS NOT NULL "
+        f"AND expires < {database.now} ORDER BY expires LIMIT ?",
+        (limit,),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+# -- retention ----------------------------------------------------------------------------------------------
+
+
+def old_runs(database: Database, older_than: float, limit: int) -> list[str]:
+    """Runs that ended more than so many seconds ago."""
+    rows = database.execute(
+        f"SELECT id FROM qd_kickoffs WHERE ended_at IS NOT NULL AND ended_at < {database.now} - ? "
+        "ORDER BY ended_at LIMIT ?",
+        (older_than, limit),
+    )
+    return [row[0] for row in rows]
+
+
+def erase(database: Database, run_ids: Sequence[str]) -> None:
+    """Deletes all that is kept of runs, the journal's tables included."""
+    among, parameters = database.is_one_of(run_ids)
+    for table in ("qd_runs", "qd_events", "qd_payloads", "qd_questions", "qd_webhooks"):
+        database.execute(f"DELETE FROM {table} WHERE run_id {among}", parameters)
+    database.execute(f"DELETE FROM qd_kickoffs WHERE id {among}", parameters)
+
+
+def empty(database: Database, run_id: str) -> None:
+    """Erases what a run was given and what it made; its row stays, with times and state."""
+    for table in ("qd_events", "qd_payloads", "qd_questions", "qd_webhooks"):
+        database.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+    database.execute(
+        "UPDATE qd_kickoffs SET inputs = '{}', meta = '{}', hooks = '{}', detail = '' WHERE id = ?", (run_id,)
+    )
