@@ -24,7 +24,7 @@ lint: $(INSTALLED)  ## format, lint, types, layers
 lock: $(INSTALLED)  ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	  --python-version 3.11 --extra local --extra postgres --extra data --group dev \
+	  --python-version 3.11 --extra local --extra postgres --extra data --extra server --group dev \
 	  -o requirements.lock pyproject.toml
 
 clean:
