@@ -197,9 +197,16 @@ class Crew(Definition):
     async def akickoff_for_each(
         self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]
     ) -> list[CrewOutput]:
-        """Runs the crew once for each inputs, all at once. With a ``run_id``, the runs are ``run_id/1``, ``/2``, …"""
+        """Runs the crew once for each inputs, all at once. With a ``run_id``, the runs are ``run_id/1``, ``/2``, …
+
+        When a run fails, the others are finished first; then the first error is raised.
+        """
         runs = [self.akickoff(item, **_numbered(options, n)) for n, item in enumerate(inputs, 1)]
-        return list(await asyncio.gather(*runs))
+        outputs = await asyncio.gather(*runs, return_exceptions=True)
+        for output in outputs:
+            if isinstance(output, BaseException):
+                raise output
+        return [output for output in outputs if isinstance(output, CrewOutput)]
 
     # -- one run ------------------------------------------------------------------------------------------
 
