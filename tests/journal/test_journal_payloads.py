@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from quarterdeck.errors import JournalError
 from quarterdeck.events import Event, LLMFinished, RunStarted, TaskFinished, ToolFinished
 from quarterdeck.runtime.journal import Journal
+from quarterdeck.runtime.journal.payloads import Packer
 
 Query = Callable[[str], list[tuple[Any, ...]]]
 
@@ -124,6 +125,14 @@ async def test_an_answer_is_stored_once_wherever_it_appears(journal: Journal, qu
     await written_and_read(journal, [*events])
     ((size, count),) = query("SELECT sum(length(body)), count(*) FROM qd_payloads")
     assert (size, count) == (len(answer), 1)  # in both segments
+
+
+def test_a_payload_is_sent_to_the_database_once() -> None:
+    packer = Packer(stored=())
+    sent = [packer.pack(TaskFinished(task="t", output={"raw": LONG}).stamped("r1", seq)).payloads for seq in (1, 2)]
+    assert [list(payloads.values()) for payloads in sent] == [[LONG.encode()], []]
+    after_a_restart = Packer(stored=sent[0])
+    assert after_a_restart.pack(TaskFinished(task="t", output={"raw": LONG}).stamped("r1", 3)).payloads == {}
 
 
 async def test_a_long_conversation_does_not_store_its_history_again(journal: Journal, query: Query) -> None:
