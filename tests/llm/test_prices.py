@@ -48,17 +48,31 @@ def test_prices_that_depend_on_the_number_of_tokens() -> None:
     assert large > 4 * small * 1.5
 
 
-def test_every_flat_price_agrees_with_the_price_lists_own_calculation() -> None:
+def models() -> list[tuple[str, str]]:
+    from genai_prices.data_snapshot import get_snapshot
+
+    wanted = ("openai", "anthropic", "google", "mistral", "deepseek", "x-ai", "groq", "perplexity")
+    return [(found.id, model.id) for found in get_snapshot().providers if found.id in wanted for model in found.models]
+
+
+def test_every_price_agrees_with_the_price_lists_own_calculation() -> None:
+    """Short and long prompts, on both sides of the tiers' limits."""
     from genai_prices import Usage, calc_price
 
-    used = UsageMetrics(
-        prompt_tokens=12_000, cached_prompt_tokens=5_000, cache_creation_tokens=2_000, completion_tokens=700
-    )
-    theirs = Usage(input_tokens=12_000, cache_read_tokens=5_000, cache_write_tokens=2_000, output_tokens=700)
-    for name in ("gpt-4o", "gpt-4.1-mini", "o3-mini", "claude-sonnet-4-5", "claude-3-5-haiku-latest"):
-        llm = LLM(name)
-        expected = calc_price(theirs, name, provider_id=llm.provider).total_price
-        assert llm.cost(used) == pytest.approx(float(expected)), name
+    compared = 0
+    for provider, model in models():
+        for size in (1_000, 200_000, 200_001, 1_000_000):
+            mine = UsageMetrics(
+                prompt_tokens=size, cached_prompt_tokens=500, cache_creation_tokens=200, completion_tokens=70
+            )
+            theirs = Usage(input_tokens=size, cache_read_tokens=500, cache_write_tokens=200, output_tokens=70)
+            try:
+                expected = calc_price(theirs, model, provider_id=provider)
+            except (LookupError, ValueError):
+                continue
+            assert prices.cost(provider, model, mine) == pytest.approx(float(expected.total_price)), (model, size)
+            compared += 1
+    assert compared > 500
 
 
 def test_a_lookup_is_quick_and_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +80,8 @@ def test_a_lookup_is_quick_and_needs_no_network(monkeypatch: pytest.MonkeyPatch)
         raise AssertionError("a connection was opened")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    llm = LLM("gpt-4o")
     prices._find.cache_clear()  # pyright: ignore[reportPrivateUsage]
-    llm.cost(MILLION)
-    assert min(timeit.repeat(lambda: llm.cost(MILLION), number=1000, repeat=5)) / 1000 < 50e-6
+    for name in ("gpt-4o", "gemini/gemini-2.5-pro", "openai/unknown"):
+        llm = LLM(name)
+        llm.cost(MILLION)
+        assert min(timeit.repeat(lambda llm=llm: llm.cost(MILLION), number=1000, repeat=5)) / 1000 < 50e-6

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 from quarterdeck.llm.types import UsageMetrics
 
 
 class _Rates(NamedTuple):
-    """USD per million tokens."""
+    """USD per million tokens, where the prompt has more than ``above`` tokens."""
 
+    above: int
     input: float
     output: float
     cache_read: float
@@ -33,9 +33,15 @@ def cost(provider: str, model: str, usage: UsageMetrics) -> float | None:
     found = _find(provider, model)
     if found is None:
         return None
-    rates = _flat(provider, model)
-    if rates is None:
+    price = found[1].prices
+    if isinstance(price, list):  # it depends on the date, or on the time of the day
+        price = found[1].get_prices(datetime.now(tz=UTC))
+    known = _rates.get(id(price))
+    if known is None:
+        known = _rates[id(price)] = (price, _rates_of(price))
+    if not known[1]:
         return _by_rules(found, usage)
+    rates = next(rates for rates in known[1] if usage.prompt_tokens > rates.above)
     read, written = usage.cached_prompt_tokens, usage.cache_creation_tokens
     fresh = max(0, usage.prompt_tokens - read - written)
     into = fresh * rates.input + read * rates.cache_read + written * rates.cache_write
@@ -59,22 +65,32 @@ def _find(provider: str, model: str) -> tuple[Any, Any] | None:
         return None
 
 
-@functools.lru_cache(maxsize=1024)
-def _flat(provider: str, model: str) -> _Rates | None:
-    """The model's rates, where they depend neither on the time nor on the number of tokens."""
-    found = _find(provider, model)
-    if found is None or isinstance(found[1].prices, list):
-        return None
-    price = found[1].prices
+_rates: dict[int, tuple[Any, tuple[_Rates, ...]]] = {}
+"""The rates of each of the list's prices, by its id; the price is held so that the id stays its own."""
+
+
+def _rates_of(price: Any) -> tuple[_Rates, ...]:
+    """The rates, those for the longest prompts first; none where they depend on more than tokens."""
     names = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
-    values = [getattr(price, name, None) for name in names]
-    if not all(value is None or isinstance(value, Decimal) for value in values) or getattr(price, "requests_kcount", 0):
+    prices = [getattr(price, name, None) for name in names]
+    if getattr(price, "requests_kcount", None) or (prices[0] is None and prices[1] is None):
+        return ()
+    starts = {tier.start for value in prices for tier in getattr(value, "tiers", ())}
+    rates: list[_Rates] = []
+    for above in sorted({-1, *starts}, reverse=True):
+        into, out, read, write = (_at(value, above) for value in prices)
+        into = into or 0.0
+        rates.append(_Rates(above, into, out or 0.0, into if read is None else read, into if write is None else write))
+    return tuple(rates)
+
+
+def _at(value: Any, above: int) -> float | None:
+    """A price where the prompt has more than ``above`` tokens: of all of them, not of those above."""
+    if value is None:
         return None
-    into, out, read, write = (None if value is None else float(value) for value in values)
-    if into is None and out is None:
-        return None
-    into = into or 0.0
-    return _Rates(into, out or 0.0, into if read is None else read, into if write is None else write)
+    tiers: Any = getattr(value, "tiers", ())
+    found = next((tier.price for tier in reversed(tiers) if tier.start <= above), getattr(value, "base", value))
+    return float(found)
 
 
 def _by_rules(found: tuple[Any, Any], usage: UsageMetrics) -> float | None:
