@@ -20,7 +20,7 @@ from quarterdeck.concurrency import call, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.output import CrewOutput
-from quarterdeck.crew.plan import definition_digest, plan
+from quarterdeck.crew.plan import definition_digest, plan, task_names
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
 from quarterdeck.events import Event, RunStatus, Subscriber
 from quarterdeck.runtime.handle import RunHandle
@@ -119,6 +119,11 @@ class Crew(Definition):
     def definition(self) -> str:
         """Digest of what its tasks and agents say: another text, another digest."""
         return definition_digest(self.tasks)
+
+    @property
+    def steps(self) -> list[str]:
+        """Names of its tasks in events and paths, in order."""
+        return task_names(self.tasks)
 
     @cached_property
     def contract(self) -> Contract:

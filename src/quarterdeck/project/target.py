@@ -32,6 +32,9 @@ class Runnable(Protocol):
     @property
     def definition(self) -> str: ...
 
+    @property
+    def steps(self) -> list[str]: ...
+
     async def akickoff(self, inputs: Any = None, **options: Any) -> Any: ...
 
 

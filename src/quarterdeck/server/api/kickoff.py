@@ -1,0 +1,170 @@
+"""``GET /inputs`` and ``POST /kickoff``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Header, Query
+
+from quarterdeck.errors import InputError
+from quarterdeck.project import Entry
+from quarterdeck.server.api import models
+from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
+from quarterdeck.server.api.models import InputsResponse, KickoffRequest, KickoffResponse, StreamWebhook, Url
+from quarterdeck.server.api.problems import Problem, bad_inputs
+from quarterdeck.server.store import (
+    Authentication,
+    Hooks,
+    HumanInputHook,
+    IdempotencyConflictError,
+    NewRun,
+    StreamHook,
+)
+
+router = APIRouter()
+
+
+@router.get("/inputs", response_model=InputsResponse, response_model_exclude_none=True, summary="The crew's inputs")
+async def inputs(entry: EntryOf, schema: Annotated[bool, Query()] = False) -> dict[str, Any]:
+    """Names of the required inputs (AMP's form). With ``?schema=true`` also their JSON Schema and the version."""
+    body: dict[str, Any] = {"inputs": list(entry.contract.required)}
+    if schema:
+        body |= {"schema": entry.contract.schema, "version": entry.version}
+    return body
+
+
+@router.post("/kickoff", response_model=KickoffResponse, summary="Starts a run")
+async def kickoff(
+    request: KickoffRequest,
+    entry: EntryOf,
+    who: Who,
+    services: ServicesOf,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> dict[str, str]:
+    """Stores a run and answers at once; a worker takes it from there.
+
+    ``meta.requestId`` (or the header ``Idempotency-Key``) makes it idempotent: the same key and payload answers the
+    first ``kickoff_id``, another payload 409.
+    """
+    entry = _version(request, entry, services.registry.get)
+    _check(request.inputs, services.settings.max_input_depth, "inputs")
+    _check(request.meta, services.settings.max_input_depth, "meta")
+    try:
+        entry.contract.check(request.inputs)  # the run itself puts the defaults in, and keeps the inputs as given
+    except InputError as error:
+        raise bad_inputs(error) from None
+    new = NewRun(
+        id=str(uuid.uuid4()),
+        tenant=who.tenant,
+        crew=entry.name,
+        version=entry.version,
+        request_id=_request_id(request, idempotency_key),
+        request_hash=_hash(request),
+        inputs=request.inputs,
+        meta=request.meta,
+        hooks=hooks_of(request),
+        budget=request.budget.model_dump(exclude_none=True) if request.budget else {},
+        priority=request.priority,
+    )
+    try:
+        record, _ = await services.store.kickoff(new)
+    except IdempotencyConflictError as error:
+        raise Problem(409, str(error)) from None
+    return {"kickoff_id": record.id}
+
+
+def _version(request: KickoffRequest, entry: Entry, find: Any) -> Entry:
+    if request.version is None or request.version == entry.version:
+        return entry
+    found = cast("Entry | None", find(entry.name, request.version))
+    if found is None:
+        raise Problem(404, f"crew {entry.name!r} has no version {request.version!r} here")
+    return found
+
+
+def _request_id(request: KickoffRequest, header: str | None) -> str | None:
+    value = request.meta.get("requestId") or header
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > 200 or not value.isprintable():
+        raise Problem(400, f"meta.requestId must be a text of at most 200 characters, got {str(value)[:60]!r}")
+    return value
+
+
+def _hash(request: KickoffRequest) -> str:
+    """Digest of what makes a kickoff: the same key with another one is a conflict."""
+    data = request.model_dump(mode="json")
+    data["meta"].pop("requestId", None)
+    text = json.dumps(data, sort_keys=True, ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _check(value: Any, limit: int, where: str) -> None:
+    """Refuses what cannot be written and read again everywhere: texts that are no Unicode, and too deep a nesting."""
+    level = [value]
+    for _ in range(limit):
+        if any(isinstance(item, str) and not _is_unicode(item) for item in level):
+            raise Problem(400, f"{where} hold a text that is no valid Unicode (a lone surrogate)")
+        level = [item for holder in level for item in _parts(holder)]
+        if not level:
+            return
+    raise Problem(400, f"{where} are nested deeper than {limit} levels")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        mapping = cast("Mapping[str, Any]", value)
+        return [*mapping.keys(), *mapping.values()]
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def hooks_of(request: KickoffRequest) -> Hooks:
+    """The webhooks of a request; an empty URL means that it is not set."""
+    human = request.humanInputWebhook
+    streams = request.webhooks if isinstance(request.webhooks, list) else [request.webhooks]
+    return Hooks(
+        task_url=_set(request.taskWebhookUrl),
+        step_url=_set(request.stepWebhookUrl),
+        crew_url=_set(request.crewWebhookUrl),
+        human_input=HumanInputHook(url=human.url, authentication=_auth(human.authentication))
+        if human and human.url
+        else None,
+        streams=tuple(_stream(item) for item in streams if item and item.url),
+    )
+
+
+def _set(url: Url | None) -> str | None:
+    return url or None
+
+
+def _stream(item: StreamWebhook) -> StreamHook:
+    return StreamHook(
+        url=item.url,
+        events=tuple(item.events),
+        realtime=item.realtime,
+        authentication=_auth(item.authentication),
+        secret=item.secret or "",
+    )
+
+
+def _auth(given: models.Authentication | None) -> Authentication | None:
+    if given is None:
+        return None
+    return Authentication(
+        strategy=given.strategy,
+        token=given.token or "",
+        username=given.username or "",
+        password=given.password or "",
+    )

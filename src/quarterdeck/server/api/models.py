@@ -1,0 +1,129 @@
+"""The bodies of requests and answers, for checking and for the OpenAPI document."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+Url = Annotated[str, StringConstraints(max_length=2000, strip_whitespace=True)]
+
+
+class Authentication(BaseModel):
+    """How a webhook's receiver knows us (AMP's form)."""
+
+    strategy: Literal["bearer", "basic"] = Field(description="``bearer`` with a token, or ``basic``")
+    token: str | None = None
+    username: str | None = None
+    password: str | None = None
+
+
+class HumanInputWebhook(BaseModel):
+    """Where questions to a person are announced (AMP's form)."""
+
+    url: Url
+    authentication: Authentication | None = None
+
+
+class StreamWebhook(BaseModel):
+    """Where events are sent as they happen (AMP's form, and ours with ``secret``)."""
+
+    url: Url
+    events: list[str] = Field(default_factory=list[str], description="Event types; empty means all")
+    realtime: bool = Field(False, description="One event a request, in place of batches")
+    authentication: Authentication | None = None
+    secret: str | None = Field(None, description="Signs each request (Standard Webhooks)")
+
+
+class BudgetBody(BaseModel):
+    """Limits of one run; each must be above 0."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_tokens: int | None = Field(None, gt=0)
+    max_cost_usd: float | None = Field(None, gt=0)
+    max_llm_calls: int | None = Field(None, gt=0)
+    max_tool_calls: int | None = Field(None, gt=0)
+    max_seconds: float | None = Field(None, gt=0)
+    max_input_chars: int | None = Field(None, gt=0)
+
+    @field_validator("max_cost_usd", "max_seconds")
+    @classmethod
+    def _finite(cls, value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise ValueError("must be a finite number")
+        return value
+
+
+class WebhookUrls(BaseModel):
+    """AMP's three webhooks. An empty text means that it is not set."""
+
+    taskWebhookUrl: Url | None = None
+    stepWebhookUrl: Url | None = None
+    crewWebhookUrl: Url | None = None
+
+
+class KickoffRequest(WebhookUrls):
+    """What starts a run."""
+
+    inputs: dict[str, Any] = Field(description="Values of the crew's inputs: see ``GET /inputs``")
+    meta: dict[str, Any] = Field(
+        default_factory=dict[str, Any], description="Given back in webhooks; ``requestId`` makes the kickoff idempotent"
+    )
+    humanInputWebhook: HumanInputWebhook | None = None
+    webhooks: StreamWebhook | list[StreamWebhook] | None = None
+    budget: BudgetBody | None = None
+    priority: int = Field(0, ge=-100, le=100, description="Higher runs first")
+    version: str | None = Field(None, max_length=63, description="The crew's version; by default the current one")
+
+
+class KickoffResponse(BaseModel):
+    """A run was accepted."""
+
+    kickoff_id: str
+
+
+class InputsResponse(BaseModel):
+    """The inputs that a crew needs."""
+
+    inputs: list[str]
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    version: str | None = None
+
+
+class ResumeRequest(WebhookUrls):
+    """A person's answer. AMP's snake and camel spellings are both taken."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    execution_id: str = Field(validation_alias=AliasChoices("execution_id", "executionId"), max_length=200)
+    task_id: str = Field(validation_alias=AliasChoices("task_id", "taskId"), max_length=500)
+    human_feedback: str = Field("", validation_alias=AliasChoices("human_feedback", "humanFeedback"))
+    is_approve: bool | None = Field(
+        None,
+        validation_alias=AliasChoices("is_approve", "isApprove"),
+        description="Absent: feedback sends the task back, no feedback accepts",
+    )
+    humanInputWebhook: HumanInputWebhook | None = None
+    humanInputWebhookUrl: Url | None = None
+
+
+class ResumeResponse(BaseModel):
+    """What comes of an answer."""
+
+    status: Literal["resumed", "retrying", "completed"]
+    message: str
+
+
+class ProblemBody(BaseModel):
+    """An error: RFC 9457 problem details with AMP's ``error`` and ``message``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    error: str
+    message: str

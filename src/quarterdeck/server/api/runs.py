@@ -1,0 +1,116 @@
+"""One run: its status, its events, cancelling it; and the list of runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
+from sse_starlette import EventSourceResponse
+
+from quarterdeck.server.api.context import DialectOf, EntryOf, RunOf, Services, ServicesOf, Who
+from quarterdeck.server.api.events import event_stream
+from quarterdeck.server.api.problems import Problem, not_found
+from quarterdeck.server.api.status import status_body
+from quarterdeck.server.store import RunRecord
+
+router = APIRouter()
+
+_POLL_SECONDS = "2"
+
+
+async def _status(record: RunRecord, services: Services, dialect: Any) -> dict[str, Any]:
+    events = await services.store.journal.events(record.id)
+    questions = [q for q in await services.store.questions(record.id) if q.answered is None]
+    found = services.registry.get(record.crew, record.version)
+    return status_body(record, events, questions, found.runnable.steps if found else (), dialect)
+
+
+@router.get("/{kickoff_id}/status", summary="The status of a run")
+@router.get("/status/{kickoff_id}", summary="The status of a run (AMP's other path)")
+async def status(
+    record: RunOf,
+    services: ServicesOf,
+    dialect: DialectOf,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """State, progress and, at the end, the result. ``ETag`` and ``Retry-After`` help a client that polls."""
+    body = await _status(record, services, dialect)
+    lease = {**body.get("lease", {}), "heartbeat_age": None}  # it changes all the time
+    stable = json.dumps({**body, "lease": lease}, sort_keys=True)
+    etag = f'"{hashlib.blake2b(stable.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if not record.ended:
+        headers["Retry-After"] = _POLL_SECONDS
+    if if_none_match is not None and etag in (tag.strip() for tag in if_none_match.split(",")):
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(body, headers=headers)
+
+
+@router.post("/{kickoff_id}/cancel", summary="Cancels a run")
+@router.post("/stop/{kickoff_id}", summary="Cancels a run (another name)")
+async def cancel(record: RunOf, services: ServicesOf, dialect: DialectOf) -> dict[str, Any]:
+    """Interrupts the call under way and keeps what is finished. Cancelling twice, or an ended run, changes nothing."""
+    changed = await services.store.request_cancel(record.id)
+    if changed is None:
+        raise not_found(record.id)
+    return await _status(changed, services, dialect)
+
+
+@router.get("/{kickoff_id}/events", summary="The events of a run (server-sent events)")
+async def events(
+    request: Request,
+    record: RunOf,
+    services: ServicesOf,
+    types: Annotated[str, Query(description="Comma-separated event types; empty means all")] = "",
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Every event from the first on (or after ``Last-Event-ID``), then live until the run ends."""
+    after = last_event_id or "0"
+    if not after.isdecimal() or len(after) > 15:
+        raise Problem(400, f"Last-Event-ID must be the number of an event, got {after[:40]!r}")
+    wanted = frozenset(part.strip() for part in types.split(",") if part.strip())
+    stream = event_stream(services.store, record.id, int(after), wanted, request.is_disconnected)
+    return EventSourceResponse(stream, ping=15, headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/kickoffs", summary="The runs of a crew, newest first")
+async def kickoffs(
+    entry: EntryOf,
+    who: Who,
+    services: ServicesOf,
+    status: Annotated[str | None, Query(max_length=40)] = None,
+    requestId: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Annotated[str | None, Query(max_length=100, description="The last page's ``next``")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> dict[str, Any]:
+    """A page of runs; ``next`` is the ``cursor`` of the next page, None on the last one."""
+    records = await services.store.list_runs(
+        who.tenant, crew=entry.name, state=status, request_id=requestId, before=_before(cursor), limit=limit
+    )
+    more = f"{records[-1].created!r}_{records[-1].id}" if len(records) == limit else None
+    return {"kickoffs": [_summary(record) for record in records], "next": more}
+
+
+def _before(cursor: str | None) -> tuple[float, str] | None:
+    if cursor is None:
+        return None
+    created, _, run_id = cursor.partition("_")
+    try:
+        return float(created), run_id
+    except ValueError:
+        raise Problem(400, f"cursor must be the 'next' of a page, got {cursor[:60]!r}") from None
+
+
+def _summary(record: RunRecord) -> dict[str, Any]:
+    return {
+        "kickoff_id": record.id,
+        "status": record.state,
+        "version": record.version,
+        "created": record.created,
+        "started": record.started,
+        "ended": record.ended_at,
+        "meta": record.meta,
+    }
