@@ -19,7 +19,7 @@ def is_public(host: str) -> bool:
         address = ipaddress.ip_address(host.split("%", 1)[0])
     except ValueError:
         return False
-    return all(_is_public(part) for part in (address, *_carried(address)))
+    return all(_is_public(part) for part in _meant(address))
 
 
 def in_network(host: str, network: Network) -> bool:
@@ -35,11 +35,13 @@ def _is_public(address: Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or site_local)
 
 
-def _carried(address: Address) -> list[Address]:
-    """The IPv4 addresses that an IPv6 address stands for (RFC 4291 mapped, RFC 3056, RFC 4380, RFC 6052)."""
+def _meant(address: Address) -> list[Address]:
+    """The addresses that one leads to: IPv6 can carry IPv4 (RFC 4291 mapped, RFC 6052; RFC 3056, RFC 4380)."""
     if isinstance(address, ipaddress.IPv4Address):
-        return []
-    found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        return [address]
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
     if address in _NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [part for part in found if part is not None]
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    carried = [address.sixtofour, *(address.teredo or ())]
+    return [address, *(part for part in carried if part is not None)]

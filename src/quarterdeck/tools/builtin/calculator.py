@@ -149,6 +149,8 @@ def _refusal(node: ast.expr) -> str:
             return "Write numbers without thousands separators: 1000, not 1,000."
         case ast.Name(id=name):
             return f"{name!r} is not known; known constants are {', '.join(sorted(_CONSTANTS))}."
+        case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
+            return f"the function {name!r} takes its arguments by position."
         case ast.Call(func=ast.Name(id=name)):
             return f"the function {name!r} is not known; known are {', '.join(sorted(_FUNCTIONS))}."
         case _:

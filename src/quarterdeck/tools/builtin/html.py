@@ -21,6 +21,7 @@ _HEADINGS = {f"h{level}": "#" * level + " " for level in range(1, 7)}
 
 _MAX_TAG = 2048
 """Characters in which a tag must end for the quotes in it to be heeded; bounds the work for a quote left open."""
+_OPENING = re.compile(r"<(?=[a-zA-Z!?/])")
 _NAME = re.compile(r"</?([a-zA-Z][^\s/>]{0,40})")
 _REST_OF_TAG = re.compile(r"""(?:[^"'>]|"[^"]*"|'[^']*')*>""")
 _HREF = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
@@ -52,9 +53,8 @@ def html_to_text(html: str, base_url: str = "", links: bool = False) -> str:
 def _tokens(html: str) -> Iterator[Token]:
     position, length = 0, len(html)
     while position < length:
-        begin = html.find("<", position)
-        if begin < 0:
-            begin = length
+        opening = _OPENING.search(html, position)
+        begin = opening.start() if opening else length
         if begin > position:
             yield "", html[position:begin]
         if begin == length:
@@ -62,28 +62,25 @@ def _tokens(html: str) -> Iterator[Token]:
         name = _NAME.match(html, begin)
         if name is None:
             position = _after_other(html, begin)
-            if position == begin:  # a lone "<" is text
-                yield "", "<"
-                position += 1
             continue
-        end = _end_of_tag(html, name.end())
+        position = _end_of_tag(html, name.end())
         tag = name[1].lower()
         closes = html[begin + 1] == "/"
-        yield ("/" + tag if closes else tag), html[begin:end]
-        position = end
+        yield ("/" + tag if closes else tag), html[begin:position]
         if not closes and tag in _RAW:  # what is inside is no markup
-            inside = _RAW[tag].search(html, end)
-            position = inside.start() if inside else length
-            yield "", html[end:position]
+            inside = _RAW[tag].search(html, position)
+            end = inside.start() if inside else length
+            yield "", html[position:end]
+            position = end
 
 
 def _after_other(html: str, begin: int) -> int:
-    """Where a comment, declaration or processing instruction ends; ``begin`` where there is none."""
-    for opening, closing in (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<!", ">"), ("<?", ">"), ("</", ">")):
+    """Where a comment, declaration or processing instruction ends."""
+    for opening, closing in (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<", ">")):
         if html.startswith(opening, begin):
             end = html.find(closing, begin + len(opening))
             return len(html) if end < 0 else end + len(closing)
-    return begin
+    raise AssertionError("no '<' here")
 
 
 def _end_of_tag(html: str, begin: int) -> int:
