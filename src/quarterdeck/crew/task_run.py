@@ -148,7 +148,7 @@ class TaskRun:
             except MalformedResponseError:
                 if retry == self.planned.agent.max_retry_limit:
                     raise
-            except (LLMError, TaskError, UsageError, JournalError):
+            except (LLMError, TaskError, UsageError, JournalError, AssertionError):
                 raise  # trying again would fail again, or has been done already
             except Exception:
                 if retry == self.planned.agent.max_retry_limit:

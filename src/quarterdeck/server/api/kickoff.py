@@ -14,7 +14,14 @@ from quarterdeck.errors import InputError
 from quarterdeck.project import Entry
 from quarterdeck.server.api import models
 from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
-from quarterdeck.server.api.models import InputsResponse, KickoffRequest, KickoffResponse, StreamWebhook, Url
+from quarterdeck.server.api.models import (
+    InputsResponse,
+    KickoffRequest,
+    KickoffResponse,
+    StreamWebhook,
+    Url,
+    WebhookUrls,
+)
 from quarterdeck.server.api.problems import Problem, bad_inputs
 from quarterdeck.server.store import (
     Authentication,
@@ -131,17 +138,23 @@ def _parts(value: Any) -> list[Any]:
 
 
 def hooks_of(request: KickoffRequest) -> Hooks:
-    """The webhooks of a request; an empty URL means that it is not set."""
-    human = request.humanInputWebhook
-    streams = request.webhooks if isinstance(request.webhooks, list) else [request.webhooks]
+    """The webhooks of a kickoff; an empty URL means that it is not set."""
+    given = request.webhooks if isinstance(request.webhooks, list) else [request.webhooks]
+    streams = tuple(_stream(item) for item in given if item and item.url)
+    return urls_of(request, request.humanInputWebhook, streams)
+
+
+def urls_of(
+    request: WebhookUrls, human: models.HumanInputWebhook | None, streams: tuple[StreamHook, ...] = ()
+) -> Hooks:
+    """The webhooks that a request names."""
+    asked = human if human and human.url else None
     return Hooks(
         task_url=_set(request.taskWebhookUrl),
         step_url=_set(request.stepWebhookUrl),
         crew_url=_set(request.crewWebhookUrl),
-        human_input=HumanInputHook(url=human.url, authentication=_auth(human.authentication))
-        if human and human.url
-        else None,
-        streams=tuple(_stream(item) for item in streams if item and item.url),
+        human_input=HumanInputHook(url=asked.url, authentication=_auth(asked.authentication)) if asked else None,
+        streams=streams,
     )
 
 
