@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def words(seed: str, count: int) -> str:
 def run_events(run_id: str) -> Iterator[Event]:
     """The 17 events of a run, as an agent loop makes them: a message stays the same object from call to call."""
     yield RunStarted(crew="report", inputs={"topic": f"topic of {run_id}"}, definition="d" * 32)
+    answer = ""
     for index in range(3):
         path = f"task{index}/1"
         call = {
@@ -122,7 +123,7 @@ async def loop_alone(journal: Journal, runs: int) -> None:
 async def conversation(journal: Journal, steps: int, size: SizeOf) -> None:
     run = await journal.open_run("conversation")
     base, naive, content = size(), 0, 0
-    messages: list[dict[str, object]] = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": words("system", 100)},
         {"role": "user", "content": words("task", 200)},
     ]
@@ -160,7 +161,7 @@ class SizeOf:
 
 
 @contextmanager
-def databases(only: str | None) -> Iterator[dict[str, str]]:
+def databases(only: str | None) -> Generator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="qd-") as directory:
         found = {"sqlite": str(Path(directory, "journal.db"))}
         if only == "sqlite":
@@ -178,7 +179,7 @@ def databases(only: str | None) -> Iterator[dict[str, str]]:
 
 
 @asynccontextmanager
-async def journal_at(url: str) -> AsyncIterator[Journal]:
+async def journal_at(url: str) -> AsyncGenerator[Journal]:
     journal = open_journal(url)
     try:
         yield journal
