@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Unpack
 
 from quarterdeck.budget import Budget, Meter
-from quarterdeck.errors import JournalMismatchError, RunStopped
+from quarterdeck.errors import JournalError, JournalMismatchError, RunStopped
 from quarterdeck.events import (
     Event,
     GuardrailFinished,
@@ -286,10 +286,18 @@ class Run:
         self._seq += 1
         event.stamped(self.id, self._seq)
         if self._opened:
-            await self._opened.append(event)
+            await self._append(self._opened, event)
         if event.path and isinstance(event, Finish):
             self.finished[event.path] = event
         self._show(event)
+
+    async def _append(self, opened: OpenRun, event: Event) -> None:
+        try:
+            await opened.append(event)
+        except JournalError:
+            if self._seq == event.seq:  # it was refused (it holds what is no JSON): its place is free
+                self._seq -= 1
+            raise
 
     def _show(self, event: Event) -> None:
         if self._on_event:
