@@ -63,26 +63,29 @@ def measure_one(url: str, peer: str, python: Path, module: Any, repeat: int) -> 
         found["install"] = rig.size(python)
     rig.imports(python, module.IMPORTS)  # compiles what is not compiled yet
     found["import"] = medians([rig.imports(python, module.IMPORTS) for _ in range(repeat)])
-    found["seq"] = medians([rig.phase(python, peer, "seq", url) for _ in range(repeat)])
-    options = ("--runs", "200", "--latency", "50")
-    found["conc"] = medians([rig.phase(python, peer, "conc", url, *options) for _ in range(repeat)])
+    found["seq"] = against_floor(url, peer, python, "seq", repeat)
+    found["conc"] = against_floor(url, peer, python, "conc", repeat, "--runs", "200", "--latency", "50")
     return found
+
+
+def against_floor(url: str, peer: str, python: Path, phase: str, repeat: int, *options: str) -> rig.Figures:
+    """A peer's figures and, as ``times_cpu``, its CPU against that of plain aiohttp measured just before it."""
+    floor: list[rig.Figures] = []
+    rows: list[rig.Figures] = []
+    for _ in range(repeat):
+        floor.append(rig.phase(OURS, "floor_aiohttp", phase, url, *options))
+        rows.append(rig.phase(python, peer, phase, url, *options))
+    return {**medians(rows), "times_cpu": rig.ratio(rows, floor, "cpu_ms")}
 
 
 def table(found: dict[str, Any]) -> str:
     """The table as Markdown; ``x floor`` is CPU against plain aiohttp's."""
-    floor = found.get("floor_aiohttp", {})
-    return rig.markdown(HEAD, [_cells(peer, figures, floor) for peer, figures in found.items()])
+    return rig.markdown(HEAD, [_cells(peer, figures) for peer, figures in found.items()])
 
 
-def _cells(peer: str, found: dict[str, Any], floor: dict[str, Any]) -> list[str]:
+def _cells(peer: str, found: dict[str, Any]) -> list[str]:
     def cell(phase: str, name: str, form: str = "{:.0f}") -> str:
         return form.format(found[phase][name]) if phase in found else "-"
-
-    def times(phase: str) -> str:
-        if phase not in found or phase not in floor:
-            return "-"
-        return f"{found[phase]['cpu_ms'] / floor[phase]['cpu_ms']:.1f}"
 
     return [
         peer,
@@ -93,11 +96,11 @@ def _cells(peer: str, found: dict[str, Any], floor: dict[str, Any]) -> list[str]
         cell("import", "rss_mb"),
         cell("seq", "wall_ms", "{:.2f}"),
         cell("seq", "cpu_ms", "{:.2f}"),
-        times("seq"),
+        cell("seq", "times_cpu", "{:.1f}"),
         cell("seq", "prompt_tokens"),
         cell("conc", "runs_per_s", "{:.1f}"),
         cell("conc", "cpu_ms", "{:.2f}"),
-        times("conc"),
+        cell("conc", "times_cpu", "{:.1f}"),
         cell("conc", "peak_rss_mb"),
         cell("conc", "max_in_flight"),
     ]
