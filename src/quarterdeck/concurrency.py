@@ -9,7 +9,6 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import wait
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -59,19 +58,29 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     if running is loop:
         coroutine.close()
         raise RuntimeError("a sync call inside Quarterdeck's own loop would block it: use the async form")
-    tasks: list[asyncio.Task[Any] | None] = []
+    tasks: list[asyncio.Task[T]] = []
+    ended = threading.Event()
 
-    async def work() -> T:
-        tasks.append(asyncio.current_task())
-        return await coroutine
+    def begin() -> None:
+        task = loop.create_task(coroutine)
+        task.add_done_callback(lambda _: ended.set())
+        tasks.append(task)
 
-    future = asyncio.run_coroutine_threadsafe(work(), loop)
+    def stop() -> None:
+        for task in tasks:
+            task.cancel()
+        if not tasks:  # interrupted before it was begun
+            coroutine.close()
+            ended.set()
+
     try:
-        return future.result()
-    except KeyboardInterrupt:
-        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks if task])
-        wait([future])
+        loop.call_soon_threadsafe(begin)
+        ended.wait()
+    except KeyboardInterrupt:  # at any point: whether it is begun is known on the loop only
+        loop.call_soon_threadsafe(stop)
+        ended.wait()
         raise
+    return tasks[0].result()
 
 
 class _Workers:

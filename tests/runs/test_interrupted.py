@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,9 @@ def start_process(server: LoopbackServer, journal_url: str, folder: Path) -> sub
     """Does the run ``r`` of the survey in a new Python."""
     job = {"base_url": server.base_url, "journal": journal_url, "run": "r"}
     job |= {"log": str(folder / "log"), "output": str(folder / "output")}
-    code = "import json, sys, survey; survey.run(json.loads(sys.argv[1]))"
+    # Python takes no SIGINT where it is started with the signal ignored, as in the background of a script.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    code += "import json, sys, survey; survey.run(json.loads(sys.argv[1]))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(survey.__file__).parent), *sys.path])}
     return subprocess.Popen(
         [sys.executable, "-c", code, json.dumps(job)], stderr=subprocess.PIPE, text=True, env=environment
@@ -270,7 +272,16 @@ async def test_a_signal_leaves_the_run_to_be_gone_on_with(
         assert sorted(keys) == sorted([*(f"r:{path}" for path in survey.LLM_PATHS), "r:north/1/llm/2"])
 
 
-def test_ctrl_c_waits_until_the_run_has_ended() -> None:
+@pytest.fixture
+def _takes_sigint() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_takes_sigint")
+@pytest.mark.parametrize("after_call", [0.0, 0.0001, 0.001, 0.02])
+def test_ctrl_c_waits_until_the_run_has_ended(after_call: float) -> None:
     """So that a program that catches it can go on with the run at once."""
     ended = threading.Event()
     begun = threading.Event()
@@ -288,6 +299,7 @@ def test_ctrl_c_waits_until_the_run_has_ended() -> None:
 
     def press() -> None:
         begun.wait(10)
+        time.sleep(after_call)
         main = threading.main_thread().ident
         assert main
         signal.pthread_kill(main, signal.SIGINT)
