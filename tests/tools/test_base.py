@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import traceback
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -151,6 +152,7 @@ def test_the_usage_of_own_calls_is_counted_limited_and_reset():
         ({"max_result_chars": 3}, "'max_result_chars' must be at least 200, or None, got 3"),
         ({"name": ""}, "'name' must not be empty"),
         ({"tool_failure_policy": "shrug"}, "'tool_failure_policy': Input should be 'ignore', 'warn' or 'raise'"),
+        ({"tool_failure_policy": "raise"}, "tool_failure_policy='raise' is not supported in this version"),
         ({"args_schema": 3}, "'args_schema': Input should be a subclass of BaseModel"),
     ],
 )
@@ -159,6 +161,15 @@ def test_a_wrong_constructor_argument_is_named(arguments: dict[str, Any], messag
         Weather(**arguments)
     assert message in str(caught.value)
     assert str(caught.value).startswith("Weather: ")
+
+
+def test_the_value_of_an_own_field_is_not_shown():
+    class Keyed(Weather):
+        api_key: int
+
+    with pytest.raises(ConfigError, match="'api_key': Input should be a valid integer") as caught:
+        Keyed(api_key="-".join(["sk", "secret"]))  # the traceback shows this line
+    assert "sk-secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_name_and_description_are_needed():

@@ -69,7 +69,8 @@ class BaseTool(BaseModel):
         result_as_answer: The result is the task's answer; the agent adds no words of its own.
         max_usage_count: How often it may be called in one run; None: no limit.
         env_vars: The environment variables that it reads.
-        tool_failure_policy: What a failed call does to the task; None leaves it to the task, agent and crew.
+        tool_failure_policy: What a failed call does to the task. The model is told and goes on; ``raise``, CrewAI's
+            third choice, is not there yet.
         timeout: Time limit of one call in seconds; None: no limit.
         retry: ``safe``: a call that a crash interrupted is made again, with the same ``step_key()``.
             ``never``: it is not; the run stops and asks. Results of such a tool are never taken from the cache.
@@ -104,7 +105,7 @@ class BaseTool(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise ConfigError(_wrong_field(type(self), error)) from error
+            raise ConfigError(_wrong_field(type(self), error)) from None  # the cause would show keys among the values
         _check_limits(self)
         if self.args_schema is Inferred:
             self.args_schema = _inferred_schema(self)
@@ -355,9 +356,9 @@ def _wrong_field(kind: type[BaseTool], error: ValidationError) -> str:
         elif problem["type"] == "missing":
             parts.append(f"{name!r} is missing")
         else:
-            parts.append(
-                f"{name!r}: {problem['msg']}, got {type(problem['input']).__name__} {str(problem['input'])[:60]!r}"
-            )
+            own = name in BaseTool.model_fields  # a subclass's field may hold a key
+            value = f" {str(problem['input'])[:60]!r}" if own else ""
+            parts.append(f"{name!r}: {problem['msg']}, got {type(problem['input']).__name__}{value}")
     return f"{kind.__name__}: {'; '.join(parts)}"
 
 
@@ -368,6 +369,8 @@ def _check_limits(tool: BaseTool) -> None:
         value = getattr(tool, name)
         if value is not None and value < limit:
             raise ConfigError(f"{type(tool).__name__}: {name!r} must be at least {limit}, or None, got {value}")
+    if tool.tool_failure_policy == "raise":
+        raise ConfigError(f"{type(tool).__name__}: tool_failure_policy='raise' is not supported in this version")
     if not tool.name.strip():
         raise ConfigError(f"{type(tool).__name__}: 'name' must not be empty")
 
