@@ -269,8 +269,9 @@ class Agent(Definition):
         await run.begin(persona.role, {"messages": messages}, persona.role)
         try:
             answer = await self.work(run, "agent/1", persona, conversation, model=response_format)
-        except RunStopped as stop:
-            await run.end("limited" if stop.status == "limited" else "in_doubt", run.last_text, ended_by=stop.ended_by)
+        except (RunStopped, asyncio.CancelledError) as error:
+            stop = run.stop_behind(error)
+            await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)
             return LiteAgentOutput(
                 raw=run.last_text,
                 agent_role=persona.role,
