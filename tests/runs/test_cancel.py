@@ -239,6 +239,17 @@ async def test_a_timeout_around_the_run_is_the_callers(journal: Journal, paralle
     assert len(llm.requests) == 2
 
 
+async def test_a_timeout_around_an_agent_alone_is_the_callers(journal: Journal) -> None:
+    def build(answer: Any) -> Agent:
+        return Agent(role="Worker", goal="Work", llm=ScriptedLLM([answer]))
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await build(after(30, "never")).akickoff("Q", journal=journal, run_id="r")
+    assert [event.type for event in await journal.events("r")] == ["run.started"]
+    assert (await build("A").akickoff("Q", journal=journal, run_id="r")).raw == "A"
+
+
 async def test_a_timeout_is_the_callers_while_others_finish_after_a_failure() -> None:
     """The second task has failed, and the third is being finished: a cancellation must not be swallowed then."""
 
