@@ -306,7 +306,7 @@ class _Server:
     """One loaded model file. Safe for use from many threads."""
 
     def __init__(self, path: Path, context_window: int, parallel: int) -> None:
-        xllamacpp: Any = importlib.import_module("xllamacpp")  # it has no types
+        xllamacpp = _runtime()
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx, params.n_parallel = context_window * parallel, parallel
@@ -343,6 +343,21 @@ class _Server:
                 answer.stopped.set()
             if self._idle.wait_for(lambda: not self._answers, _EXIT_SECONDS):
                 self._server = None
+
+
+def _runtime() -> Any:
+    """The module ``xllamacpp``. Its threads are told to sleep while they wait for each other: by default they spin,
+    and where other programs use the same cores it then takes up to ten times as long. OpenMP reads the variable once.
+    """
+    variable, before = "OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY")
+    os.environ.setdefault(variable, "passive")
+    try:
+        return importlib.import_module("xllamacpp")
+    except ImportError as error:
+        raise ConfigError(f"xllamacpp cannot be loaded: {error} (on Debian and Ubuntu: apt install libgomp1)") from None
+    finally:
+        if before is None:
+            del os.environ[variable]
 
 
 @contextmanager

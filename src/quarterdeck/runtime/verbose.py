@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TextIO
 
 from quarterdeck.events import (
     Event,
@@ -47,12 +48,12 @@ def line(event: Event) -> str | None:
             return None
 
 
-def printer() -> Subscriber:
-    """A subscriber that prints."""
+def printer(to: TextIO | None = None) -> Subscriber:
+    """A subscriber that prints, to stderr by default."""
 
     def show(event: Event) -> None:
         text = line(event)
         if text is not None:
-            print(text, file=sys.stderr)
+            print(text, file=to or sys.stderr, flush=True)
 
     return show
