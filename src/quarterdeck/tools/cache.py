@@ -48,7 +48,7 @@ class ToolCache:
         token = _under_way.set(_under_way.get() | {key})
         try:
             result = await execute()
-            self.put(tool, arguments, result)
+            self._keep(key, tool, arguments, result)
         finally:
             _under_way.reset(token)
             del self._running[key]
@@ -58,10 +58,13 @@ class ToolCache:
     def put(self, tool: BaseTool, arguments: Mapping[str, Any], result: ToolResult) -> None:
         """Keeps a result, where it may be kept; also called for the finished steps of a run that goes on."""
         key = self._key(tool, arguments)
-        if key is None or not result.ok or tool.retry == "never" or not _may_keep(tool, arguments, result):
-            return
-        self._tools[id(tool)] = tool
-        self._results[key] = result
+        if key is not None and tool.retry != "never":
+            self._keep(key, tool, arguments, result)
+
+    def _keep(self, key: Key, tool: BaseTool, arguments: Mapping[str, Any], result: ToolResult) -> None:
+        if result.ok and _may_keep(tool, arguments, result):
+            self._tools[id(tool)] = tool
+            self._results[key] = result
 
     def _key(self, tool: BaseTool, arguments: Mapping[str, Any]) -> Key | None:
         try:
