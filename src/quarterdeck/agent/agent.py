@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Unpack, cast
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from quarterdeck.agent import prompts
-from quarterdeck.agent.fields import Definition, as_list, as_tool
+from quarterdeck.agent.fields import Definition, as_list, as_tools
 from quarterdeck.agent.interpolation import interpolate, placeholders
 from quarterdeck.agent.loop import Answer, Loop
 from quarterdeck.agent.output import LiteAgentOutput
@@ -98,7 +98,7 @@ class Agent(Definition):
     role: str
     goal: str
     backstory: str = ""
-    llm: Any = None
+    llm: Any = Field(default=None, validate_default=True)
     tools: list[Any] = Field(default_factory=list[Any])
     max_iter: int = Field(default=25, ge=1)
     max_rpm: int | None = Field(default=None, ge=1)
@@ -126,7 +126,7 @@ class Agent(Definition):
     @field_validator("tools", mode="before")
     @classmethod
     def _make_tools(cls, value: Any) -> list[BaseTool]:
-        return [as_tool(item) for item in value or ()]
+        return as_tools(value)
 
     def model_post_init(self, context: Any) -> None:
         """Makes the rate limit, which all runs share."""

@@ -6,8 +6,9 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from quarterdeck.errors import ConfigError
 from quarterdeck.tools import BaseTool
 
 
@@ -15,12 +16,21 @@ class Definition(BaseModel):
     """A definition: what a crew is made of. It holds no state of a run.
 
     An unknown field is an error that names the nearest one; a field of CrewAI that has no meaning here is named too.
+
+    Raises:
+        ConfigError: One or more arguments are missing, unknown or wrong.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_assignment=False)
 
     not_supported: ClassVar[Mapping[str, str]] = {}
     """Fields of CrewAI that are taken while they are unset (None, False, empty), and why they do nothing else."""
+
+    def __init__(self, /, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:  # not kept as the cause: it shows the values, keys among them
+            raise ConfigError(f"{type(self).__name__} {_wrong(error)}") from None
 
     @model_validator(mode="before")
     @classmethod
@@ -29,17 +39,54 @@ class Definition(BaseModel):
             return data
         values = dict(cast("dict[str, Any]", data))
         config = values.pop("config", None)
+        if config is not None and not isinstance(config, Mapping):
+            raise ValueError(f"config must be a dict of arguments, got {type(config).__name__}")
         if config:
-            values = {**config, **{k: v for k, v in values.items() if v is not None}}
+            values = {**cast("dict[str, Any]", config), **{k: v for k, v in values.items() if v is not None}}
         for name in [n for n in values if n not in cls.model_fields]:
             if name in cls.not_supported:
                 if values.pop(name):
-                    raise ValueError(f"{cls.__name__} {name}: {cls.not_supported[name]}")
+                    raise ValueError(f"{name}: {cls.not_supported[name]}")
                 continue
             near = difflib.get_close_matches(name, [*cls.model_fields, *cls.not_supported], 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(cls.model_fields))}"
-            raise ValueError(f"{cls.__name__} has no field {name!r}{hint}")
+            raise ValueError(f"has no field {name!r}{hint}")
         return values
+
+
+def _wrong(error: ValidationError) -> str:
+    """What is wrong with the arguments, one after another."""
+    parts: list[str] = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        raised = problem.get("ctx", {}).get("error")
+        if raised is not None:  # by a check of ours, whose words name the field
+            parts.append(str(raised))
+        elif problem["type"] == "missing":
+            parts.append(f"{name} is missing")
+        else:
+            message = problem["msg"]
+            parts.append(f"{name}: {message[:1].lower()}{message[1:]}, got {_shown(problem['input'])}")
+    return "; ".join(parts)
+
+
+def _shown(value: Any) -> str:
+    """A plain value, or the type of another, which may hold a key."""
+    plain = value is None or isinstance(value, str | int | float | bool)
+    return f"{type(value).__name__} {str(value)[:60]!r}" if plain else type(value).__name__
+
+
+def as_tools(value: Any) -> list[BaseTool]:
+    """The tools of ``tools=[...]``.
+
+    Raises:
+        ValueError: It is no list, or holds something that is no tool.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"tools must be a list of tools, got {type(value).__name__}")
+    return [as_tool(item) for item in cast("list[Any]", value)]
 
 
 def as_tool(item: Any) -> BaseTool:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, cast, get_args, get_origin
 from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from quarterdeck.agent.agent import Agent
-from quarterdeck.agent.fields import Definition, as_tool
+from quarterdeck.agent.fields import Definition, as_tools
 from quarterdeck.agent.interpolation import placeholders
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.tools import BaseTool
@@ -121,22 +121,23 @@ class Task(Definition):
     @field_validator("tools", mode="before")
     @classmethod
     def _make_tools(cls, value: Any) -> list[BaseTool]:
-        return [as_tool(item) for item in value or ()]
+        return as_tools(value)
 
     @field_validator("context")
     @classmethod
     def _check_context(cls, value: Any) -> Any:
         if value is None or value is NOT_SPECIFIED:
             return value
-        for item in cast("list[Any]", value) if isinstance(value, list) else [value]:
+        given = list(cast("list[Any]", value)) if isinstance(value, list | tuple) else [value]
+        for item in given:
             if not isinstance(item, Task):
-                raise ValueError(f"context must be a list of Task, got {item!r}")
-        return cast("Any", value)
+                raise ValueError(f"context must be a list of Task, got {type(item).__name__} {str(item)[:60]!r}")
+        return given
 
-    @field_validator("guardrail", "guardrails")
+    @field_validator("guardrail", "guardrails", mode="before")
     @classmethod
     def _check_guardrails(cls, value: Any) -> Any:
-        for function in cast("list[Any]", value) if isinstance(value, list) else [value]:
+        for function in cast("list[Any]", value) if isinstance(value, list | tuple) else [value]:
             if function is not None:
                 _check_guardrail(function)
         return cast("Any", value)
@@ -155,14 +156,23 @@ class Task(Definition):
 
     @model_validator(mode="after")
     def _check_models(self) -> Task:
-        given = [n for n in ("output_pydantic", "output_json", "response_model") if getattr(self, n) is not None]
-        if len(given) > 1 and not (given == ["output_pydantic", "response_model"]):
-            raise ValueError(f"a task takes one of output_pydantic and output_json, got {' and '.join(given)}")
+        if self.output_pydantic and self.output_json:
+            raise ValueError("a task takes one of output_pydantic and output_json, got both")
+        if self.response_model and self.answer_model is not self.response_model:
+            raise ValueError(
+                f"response_model {self.response_model.__name__} is another class than "
+                f"{'output_pydantic' if self.output_pydantic else 'output_json'}; give one of them"
+            )
         return self
 
 
 def _check_guardrail(function: Callable[..., Any]) -> None:
     """A guardrail takes one output and, if annotated, returns a pair (CrewAI's rule)."""
+    if not callable(function):
+        raise ValueError(
+            f"a guardrail must be a function (TaskOutput) -> (bool, Any), got {type(function).__name__} "
+            f"{str(function)[:60]!r}; guardrails in words are not supported in this version"
+        )
     signature = inspect.signature(function)
     needed = [
         p
