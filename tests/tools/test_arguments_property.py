@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from keyword import iskeyword
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ kinds = st.recursive(
     max_leaves=3,
 )
 names = st.from_regex(r"[a-z_][a-z0-9_]{0,10}", fullmatch=True) | st.sampled_from(
-    ["schema", "json", "copy", "model_x", "self_"]
+    ["schema", "json", "copy", "model_x", "self_", "_schema", "argument_0"]
 )
 
 
@@ -51,7 +52,9 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
-    hints = draw(st.dictionaries(names.filter(lambda name: not name.startswith("__")), kinds, max_size=4))
+    hints = draw(
+        st.dictionaries(names.filter(lambda name: not name.startswith("__") and not iskeyword(name)), kinds, max_size=4)
+    )
     return hints, {name: draw(values_of(kind)) for name, kind in hints.items()}
 
 

@@ -363,6 +363,14 @@ class TestSignatures:
         assert keeps.run(schema="s", _hidden=3) == "s False 3 m"
         assert keeps.run("s", True) == "s True 0 m"
 
+    def test_such_names_stay_apart(self):
+        @tool
+        def apart(schema: str, _schema: str, argument_0: str, _: str) -> str:
+            """Apart."""
+            return schema + _schema + argument_0 + _
+
+        assert apart.run(schema="a", _schema="b", argument_0="c", _="d") == "abcd"
+
     def test_none_as_default_permits_none(self):
         @tool
         def f(x: str = None) -> str:  # type: ignore[assignment]  # noqa: RUF013

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import types
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -15,7 +16,7 @@ from quarterdeck.errors import ConfigError
 from quarterdeck.tools.docstring import split_docstring
 
 _RESERVED = "argument_"
-"""Prefix of the field for a parameter that pydantic does not take as a field's name, such as ``schema``."""
+"""Begins the name of the field for a parameter whose own name pydantic does not take, such as ``schema``."""
 
 
 class Arguments(BaseModel):
@@ -42,14 +43,17 @@ def arguments_model(
     """
     descriptions = split_docstring(function.__doc__ or "")[1] if describe is None else describe
     fields: dict[str, Any] = {}
-    for parameter, hint in _parameters(function, name):
+    parameters = _parameters(function, name)
+    taken = {parameter.name for parameter, _ in parameters}
+    for parameter, hint in parameters:
         text = descriptions.get(parameter.name, "")
         annotation = _annotated(hint, parameter.default, text)
         default = ... if parameter.default is parameter.empty else parameter.default
         field = parameter.name
         if field.startswith("_") or hasattr(BaseModel, field):
             annotation = Annotated[annotation, Field(alias=field)]
-            field = _RESERVED + field.lstrip("_")
+            field = next(free for n in itertools.count() if (free := f"{_RESERVED}{n}") not in taken)
+        taken.add(field)
         fields[field] = (annotation, default)
     try:
         return create_model(name, __base__=Arguments, **fields)
