@@ -32,6 +32,8 @@ from quarterdeck.runtime.journal import Journal
 from quarterdeck.testing import LoopbackServer
 
 KILLS = 50
+KILLS_OF_A_RUN = 6
+"""At most: then it is left to end, and another one begins."""
 
 
 class Processes:
@@ -138,7 +140,8 @@ def test_kill_at_random_moments(server: LoopbackServer, processes: Processes, jo
         run_id = f"run {runs}"
         llm_calls: dict[str, int] = {}
         tool_calls: dict[str, int] = {}
-        while not processes.start(run_id, chance.uniform(0, length * 1.1) if kills < KILLS else 30):
+        most = min(KILLS, kills + KILLS_OF_A_RUN)
+        while not processes.start(run_id, chance.uniform(0, length * 1.1) if kills < most else 30):
             kills += 1
             events = asyncio.run(journal.events(run_id))
             stands.add(tuple(sorted(event.path for event in events)))
