@@ -208,3 +208,10 @@ class RunStopped(BaseException):
         self.ended_by = ended_by
         self.allowed = allowed
         self.used = used
+
+
+class HandedOver(RunStopped):
+    """Ends this process's part of a run before the next step: the run stays open, and another worker goes on with it."""
+
+    def __init__(self, reason: str = "another worker goes on with the run") -> None:
+        super().__init__("cancelled", reason)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 from quarterdeck.budget import Budget
 from quarterdeck.events import Subscriber
 from quarterdeck.runtime.human import HumanAnswer, HumanInput
-from quarterdeck.runtime.journal import Journal
+from quarterdeck.runtime.journal import Journal, OpenRun
 
 if TYPE_CHECKING:
     from quarterdeck.runtime.run import Run
@@ -23,7 +23,8 @@ class RunOptions(TypedDict, total=False):
     ``retry="never"`` under way ends the run as ``in_doubt``. A completed run gives its output.
 
     Args:
-        journal: Path of a SQLite file, a ``postgresql://`` URL or a ``Journal``; None keeps nothing.
+        journal: Path of a SQLite file, a ``postgresql://`` URL or a ``Journal``, or the ``OpenRun`` of one;
+            None keeps nothing.
         run_id: The run's id; None makes one.
         budget: Limits. A run that reaches one gives its partial output, with status ``limited``.
         on_event: Called with each event of the run, on the event loop.
@@ -36,7 +37,7 @@ class RunOptions(TypedDict, total=False):
         attach: Called with the ``Run`` before it begins, by whoever wants to stop it.
     """
 
-    journal: str | os.PathLike[str] | Journal | None
+    journal: str | os.PathLike[str] | Journal | OpenRun | None
     run_id: str | None
     budget: Budget | None
     on_event: Subscriber | None

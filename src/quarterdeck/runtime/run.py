@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Unpack
 
 from quarterdeck.budget import Budget, Meter
-from quarterdeck.errors import JournalError, JournalMismatchError, RunStopped
+from quarterdeck.errors import HandedOver, JournalError, JournalMismatchError, RunStopped
 from quarterdeck.events import (
     Event,
     GuardrailFinished,
@@ -259,6 +259,7 @@ class Run:
         Raises:
             asyncio.CancelledError: The run's task was cancelled by somebody else: the run stays open, to be gone on
                 with.
+            HandedOver: It stays open for another worker.
         """
         task, self._task = self._task, None
         ours = False
@@ -268,6 +269,8 @@ class Run:
             ours = task.cancelling() <= self._cancelling
         if self.stopped is None or (isinstance(error, asyncio.CancelledError) and not ours):
             raise error
+        if isinstance(self.stopped, HandedOver):
+            raise self.stopped
         return self.stopped
 
     def check(self) -> None:
@@ -329,7 +332,10 @@ async def open_run(**options: Unpack[RunOptions]) -> Run:
         raise TypeError(f"kickoff has no option {', '.join(sorted(unknown))}; it takes inputs, {known}")
     run_id = options.get("run_id") or str(uuid.uuid4())
     journal = options.get("journal")
-    opened = await open_journal(journal).open_run(run_id) if journal is not None else None
+    if journal is None or isinstance(journal, OpenRun):
+        opened = journal
+    else:
+        opened = await open_journal(journal).open_run(run_id)
     run = Run(
         run_id,
         opened=opened,

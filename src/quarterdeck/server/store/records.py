@@ -258,12 +258,6 @@ class Claim:
         """The answers that persons have given, by the question's path."""
         return {item.path: item.answer for item in self.questions if item.kind == "human" and item.answer}
 
-    @property
-    def resolve(self) -> dict[str, str | None]:
-        """What persons have said of tool calls in doubt, by path: the result, or None to make the call again."""
-        doubts = [(item.path, item.answer) for item in self.questions if item.kind == "in_doubt"]
-        return {path: answer.feedback if answer.approved else None for path, answer in doubts if answer}
-
 
 @dataclass(frozen=True, slots=True)
 class Beat:

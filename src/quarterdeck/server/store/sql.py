@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal.database import Database, Row
-from quarterdeck.server.store.records import Hooks, NewRun, Question, RunRecord
+from quarterdeck.server.store.records import ENDED, Hooks, NewRun, Question, RunRecord
 
 _GIVEN = (
     *("id", "tenant", "crew", "version", "request_id", "request_hash", "inputs", "meta", "hooks", "budget"),
@@ -179,14 +179,23 @@ def records(database: Database, run_ids: Sequence[str]) -> list[RunRecord]:
 
 
 def release(
-    database: Database, run_id: str, worker: str, attempt: int, state: str, detail: str = "", ended_by: str = ""
+    database: Database,
+    run_id: str,
+    worker: str,
+    attempt: int,
+    state: str,
+    detail: str = "",
+    ended_by: str = "",
+    *,
+    died: bool = False,
 ) -> bool:
     """A worker gives a run back, in this state; False where it was no longer its own."""
-    ended = database.now if state in ("completed", "error", "cancelled", "timeout") else "NULL"
+    ended = database.now if state in ENDED else "NULL"
     rows = database.execute(
         f"UPDATE qd_kickoffs SET state = ?, detail = ?, ended_by = ?, worker = NULL, ended_at = {ended}, "
-        f"queued = {database.now} WHERE id = ? AND worker = ? AND attempt = ? AND state = 'running' RETURNING id",
-        (state, text(detail), text(ended_by), run_id, worker, attempt),
+        f"deaths = deaths + ?, queued = {database.now} "
+        "WHERE id = ? AND worker = ? AND attempt = ? AND state = 'running' RETURNING id",
+        (state, text(detail), text(ended_by), int(died), run_id, worker, attempt),
     )
     return bool(rows)
 
@@ -248,24 +257,14 @@ def running_of(database: Database, worker: str) -> dict[str, tuple[int, bool]]:
 
 def take_from_dead(database: Database, older_than: float) -> list[str]:
     """Queues the running runs of workers that were not heard of for so many seconds; gives their ids."""
-    dead = (
-        f"k.worker IS NULL OR NOT EXISTS (SELECT 1 FROM qd_workers w WHERE w.id = k.worker "
-        f"AND w.heartbeat >= {database.now} - ?)"
-    )
+    dead = f"NOT EXISTS (SELECT 1 FROM qd_workers w WHERE w.id = k.worker AND w.heartbeat >= {database.now} - ?)"
     rows = database.execute(
-        f"SELECT k.id, k.worker, k.attempt FROM qd_kickoffs k WHERE k.state = 'running' AND ({dead}) ORDER BY k.id",
+        f"SELECT k.id, k.worker, k.attempt FROM qd_kickoffs k WHERE k.state = 'running' AND {dead} ORDER BY k.id",
         (older_than,),
     )
-    taken: list[str] = []
-    for run_id, worker, attempt in rows:
-        taken += [
-            row[0]
-            for row in database.execute(
-                f"UPDATE qd_kickoffs SET state = 'queued', worker = NULL, deaths = deaths + 1, queued = {database.now} "
-                "WHERE id = ? AND worker = ? AND attempt = ? AND state = 'running' RETURNING id",
-                (run_id, worker, attempt),
-            )
-        ]
+    taken = [
+        run_id for run_id, worker, attempt in rows if release(database, run_id, worker, attempt, "queued", died=True)
+    ]
     database.execute(f"DELETE FROM qd_workers WHERE heartbeat < {database.now} - ?", (_FORGOTTEN,))
     return taken
 

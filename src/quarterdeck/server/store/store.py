@@ -295,14 +295,34 @@ class Store:
 
     async def hand_over(self, run_id: str, worker: str, attempt: int) -> bool:
         """A worker that ends puts a run back into the queue; False where it is no longer its own."""
-        return await self.journal.write(
-            lambda database: sql.release(database, run_id, worker, attempt, "queued"), ("queue",)
-        )
 
-    async def take_over_dead(self, older_than: float = 10.0, max_deaths: int = MAX_DEATHS) -> list[str]:
+        def write(database: Database) -> bool:
+            if not sql.release(database, run_id, worker, attempt, "queued"):
+                return False
+            self._end_if_asked(database, [run_id])
+            return True
+
+        return await self.journal.write(write, ("queue", "webhooks", f"run:{run_id}"))
+
+    async def give_up(self, run_id: str, worker: str, attempt: int, reason: str) -> bool:
+        """A worker could not write a run's events: as if it had died with it, the run is tried again, but not often.
+
+        Returns:
+            False where it is no longer this worker's.
+        """
+
+        def write(database: Database) -> bool:
+            if not sql.release(database, run_id, worker, attempt, "queued", died=True):
+                return False
+            self._end_if_asked(database, [run_id], reason)
+            return True
+
+        return await self.journal.write(write, ("queue", "webhooks", f"run:{run_id}"))
+
+    async def take_over_dead(self, older_than: float = 10.0) -> list[str]:
         """Queues the runs of workers that were not heard of for so many seconds.
 
-        One whose worker has died ``max_deaths`` times ends with state ``error``.
+        One whose worker has died ``MAX_DEATHS`` times ends with state ``error``.
 
         Returns:
             The runs.
@@ -310,18 +330,22 @@ class Store:
 
         def write(database: Database) -> list[str]:
             taken = sql.take_from_dead(database, older_than)
-            for run in sql.records(database, taken) if taken else ():
-                if run.cancel_requested:
-                    end_without_worker(database, run, "cancelled", "cancelled on request", "cancel", self.outbox)
-                elif run.deaths >= max_deaths:
-                    reason = (
-                        f"{run.deaths} workers died while they ran it; it is not tried again: look for what they have "
-                        "in common in their logs (memory, a crash in a tool)"
-                    )
-                    end_without_worker(database, run, "failed", reason, "deaths", self.outbox)
+            self._end_if_asked(database, taken)
             return taken
 
         return await self.journal.write(write, ("queue", "webhooks"))
+
+    def _end_if_asked(self, database: Database, run_ids: Sequence[str], reason: str = "its process ended") -> None:
+        """Ends those of the queued runs that were to be cancelled, and those that no worker survives."""
+        for run in sql.records(database, run_ids) if run_ids else ():
+            if run.cancel_requested:
+                end_without_worker(database, run, "cancelled", "cancelled on request", "cancel", self.outbox)
+            elif run.deaths >= MAX_DEATHS:
+                why = (
+                    f"{run.deaths} workers failed while they ran it, and it is not tried again (last: {reason}). "
+                    "Look for what they have in common (memory, a crash in a tool, a result that cannot be kept)"
+                )
+                end_without_worker(database, run, "failed", why, "deaths", self.outbox)
 
     async def strand(self, after: float = 30.0) -> list[str]:
         """Marks queued runs whose version no worker has had for ``after`` seconds as ``stranded``, and says what to
