@@ -280,6 +280,11 @@ class Run:
 
     # -- events -------------------------------------------------------------------------------------------
 
+    @property
+    def watched(self) -> bool:
+        """Whether its events are kept or seen. Where they are not, those of calls, which are many, are not made."""
+        return self._opened is not None or self._on_event is not None or bool(subscribers())
+
     def emit(self, event: Event) -> None:
         """Shows an event that the journal does not keep."""
         self._show(event.stamped(self.id, None))

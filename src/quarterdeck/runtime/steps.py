@@ -78,14 +78,16 @@ async def llm_step(
     run.meter.after_llm(chars, response.usage.total_tokens, cost)
     run.usage.add_usage_metrics(response.usage)
     run.last_text = response.text or run.last_text
-    await run.record(_llm_finished(path, llm, request, response, agent, cost, seconds))
+    if run.watched:
+        await run.record(_llm_finished(path, llm, request, response, agent, cost, seconds))
     return response
 
 
 async def _send(
     run: Run, path: str, llm: BaseLLM, request: LLMRequest, agent: str, chars: int
 ) -> tuple[LLMResponse, float]:
-    run.emit(LLMStarted(path=path, model=llm.model, agent=agent))
+    if run.watched:
+        run.emit(LLMStarted(path=path, model=llm.model, agent=agent))
 
     def on_delta(text: str) -> None:
         run.emit(LLMDelta(path=path, text=text, agent=agent))
@@ -127,9 +129,8 @@ async def tool_step(
         _replay(run, tool, done, cache)
         return done
     run.check()
-    arguments = _arguments(call)
     if path in run.intended and tool.retry == "never":
-        answered = await _resolve_doubt(run, path, tool, arguments, agent)
+        answered = await _resolve_doubt(run, path, tool, _arguments(call), agent)
         if answered:
             return answered
     try:
@@ -137,9 +138,9 @@ async def tool_step(
     except RunStopped as stop:
         raise run.stop(stop) from None
     if tool.retry == "never":
-        await run.record(ToolIntended(path=path, tool=tool.name, arguments=arguments, agent=agent))
-    else:
-        run.emit(ToolStarted(path=path, tool=tool.name, arguments=arguments, agent=agent))
+        await run.record(ToolIntended(path=path, tool=tool.name, arguments=_arguments(call), agent=agent))
+    elif run.watched:
+        run.emit(ToolStarted(path=path, tool=tool.name, arguments=_arguments(call), agent=agent))
     step = StepContext(run_id=run.id, path=path, step_key=run.step_key(path), attempt=run.segment)
     result = await call_tool(tool, call.arguments, step=step, usage=run.tool_usage, cache=run.cache if cache else None)
     event = ToolFinished(
