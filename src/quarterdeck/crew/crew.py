@@ -20,7 +20,7 @@ from quarterdeck.concurrency import call, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.output import CrewOutput
-from quarterdeck.crew.plan import definition_digest, plan, task_names
+from quarterdeck.crew.plan import PlannedTask, definition_digest, plan, task_names
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
 from quarterdeck.events import Event, RunStatus, Subscriber
 from quarterdeck.runtime.handle import RunHandle
@@ -165,10 +165,17 @@ class Crew(Definition):
         if self._verbose():
             options["on_event"] = _both(options.get("on_event"), printer())
         run = await open_run(**options)
-        inputs = await run.begin(self.name, given, self.definition, self._prepare)
+        planned: list[PlannedTask] = []
+
+        async def prepare(given: dict[str, Any]) -> dict[str, Any]:
+            inputs = await self._prepare(given)
+            planned.extend(plan(self.tasks, inputs))  # a missing input is found before anything is written
+            return inputs
+
+        inputs = await run.begin(self.name, given, self.definition, prepare)
         execution = Execution(
             run=run,
-            plan=plan(self.tasks, inputs),
+            plan=planned or plan(self.tasks, inputs),
             cache=self.cache,
             rate=self._rate,
             step_callback=self.step_callback,
@@ -216,16 +223,13 @@ class Crew(Definition):
     # -- one run ------------------------------------------------------------------------------------------
 
     async def _prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The inputs that a run works with. A missing one is found before anything is written."""
+        """The inputs that a run works with."""
         if self.before_kickoff_callbacks:
             inputs = _checked(inputs)  # a copy: they may change it in place, and the given ones are kept too
         for function in self.before_kickoff_callbacks:
             changed = await call(function, inputs)
             inputs = _checked(changed) if changed is not None else inputs
-        if self.inputs_model:
-            return self.contract.check(inputs)
-        plan(self.tasks, inputs)
-        return inputs
+        return self.contract.check(inputs) if self.inputs_model else inputs
 
     async def _run(self, run: Run, execution: Execution) -> CrewOutput:
         try:
