@@ -97,7 +97,7 @@ def as_tool(item: Any) -> BaseTool:
     """
     if isinstance(item, BaseTool):
         return item
-    what = getattr(item, "__name__", repr(item))  # pyright: ignore[reportUnknownArgumentType]
+    what: str = getattr(item, "__name__", f"a {type(item).__name__}")  # not its value, which may hold a key
     if isinstance(item, type):
         raise ValueError(f"tools takes objects: write {what}(), not {what}")
     if hasattr(item, "name") and hasattr(item, "description"):

@@ -1,0 +1,126 @@
+"""Every kind of bad input has one clear error: what was got, what is expected, the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from quarterdeck import LLM, Agent, BaseLLM, Budget, Crew, Process, Task
+from quarterdeck.errors import ConfigError, InputError, QuarterdeckError
+from quarterdeck.testing import ScriptedLLM
+from quarterdeck.tools import BaseTool, tool
+
+
+def agent(**fields: Any) -> Agent:
+    return Agent(**({"role": "r", "goal": "g", "llm": ScriptedLLM(["x"])} | fields))
+
+
+def task(**fields: Any) -> Task:
+    return Task(**({"description": "d", "expected_output": "e", "agent": agent()} | fields))
+
+
+def crew(**fields: Any) -> Crew:
+    return Crew(**({"tasks": [task()]} | fields))
+
+
+class Model(BaseModel):
+    x: int
+
+
+class Other(BaseModel):
+    y: int
+
+
+def undocumented(x: int) -> int:
+    return x
+
+
+LATER = task()
+
+CASES: list[tuple[str, Any, str]] = [
+    ("agent without role", lambda: Agent(goal="g"), "role is missing"),
+    ("agent with a typo", lambda: agent(max_iters=5), "did you mean 'max_iter'"),
+    ("agent with max_iter 0", lambda: agent(max_iter=0), "max_iter"),
+    ("agent with max_rpm as text", lambda: agent(max_rpm="many"), r"max_rpm.*'many'"),
+    ("agent with negative time", lambda: agent(max_execution_time=-1), "max_execution_time"),
+    ("agent with a number as model", lambda: agent(llm=3), "llm must be"),
+    ("agent with a function as tool", lambda: agent(tools=[undocumented]), "undocumented is no tool.*@tool"),
+    ("agent with a tool class", lambda: agent(tools=[BaseTool]), r"write BaseTool\(\)"),
+    ("agent with one tool, not in a list", lambda: agent(tools=tool("t")(_documented)), "tools must be a list"),
+    ("agent with what is not here", lambda: agent(memory=True), "memory.*not supported"),
+    ("agent with code execution", lambda: agent(allow_code_execution=True), "allow_code_execution"),
+    ("agent with config of another type", lambda: agent(config="x"), "config must be a dict"),
+    ("task without description", lambda: Task(expected_output="e"), "description is missing"),
+    ("task with a typo", lambda: task(expected_outputs="x"), "did you mean 'expected_output'"),
+    ("task with two models", lambda: task(output_json=Model, output_pydantic=Model), "output_json"),
+    ("task with another response_model", lambda: task(output_pydantic=Model, response_model=Other), "response_model"),
+    ("task with an instance as model", lambda: task(output_pydantic=Model(x=1)), "output_pydantic"),
+    ("task with text as context", lambda: task(context=["x"]), "context must be a list of Task"),
+    ("task with a guardrail in words", lambda: task(guardrail="be nice"), "guardrail must be a function"),
+    ("task with a path upwards", lambda: task(output_file="../x"), r"output_file.*\.\."),
+    ("task with a home path", lambda: task(output_file="~/x"), "output_file"),
+    ("task with shell in its path", lambda: task(output_file="x; rm y"), "output_file"),
+    ("task with an odd placeholder", lambda: task(output_file="{a-b}.txt"), "placeholder"),
+    ("crew without tasks", lambda: Crew(tasks=[]), "at least one task"),
+    ("crew with a task without agent", lambda: Crew(tasks=[task(agent=None)]), "has no agent"),
+    ("crew with a task twice", lambda: Crew(tasks=[LATER, LATER]), "twice"),
+    ("crew with a later context", lambda: Crew(tasks=[task(context=[LATER]), LATER]), "does not come before"),
+    ("crew with a process of its own", lambda: crew(process="parallel"), "process"),
+    ("crew with a typo", lambda: crew(agentz=[]), "did you mean 'agents'"),
+    ("crew with a manager", lambda: crew(manager_llm="gpt-4o"), "manager_llm.*not supported"),
+    ("crew with sharing", lambda: crew(share_crew=True), "nothing leaves your machine"),
+    ("budget of zero", lambda: Budget(max_tokens=0), "max_tokens must be a whole number above 0"),
+    ("budget as text", lambda: Budget(max_seconds="1"), "max_seconds must be a number"),  # type: ignore[arg-type]
+    ("budget of NaN", lambda: Budget(max_cost_usd=float("nan")), "max_cost_usd"),
+    ("tool without docstring", lambda: tool(undocumented), "undocumented.*docstring"),
+    ("model of an unknown provider", lambda: LLM("nobody/model").call("x"), "litellm"),
+    ("inputs that are a list", lambda: crew().kickoff(["x"]), "inputs must be a dict"),
+    ("inputs with a number as name", lambda: crew().kickoff({1: "x"}), "names of inputs must be str"),
+    ("an input of another type", lambda: crew().kickoff({"x": object()}), "input 'x' is a object"),
+    ("an input that is no JSON", lambda: crew().kickoff({"x": [object()]}), "input 'x'"),
+    ("a journal in memory", lambda: crew().kickoff(journal=":memory:"), "memory"),
+    ("an agent asked nothing", lambda: agent().kickoff(""), "messages must be"),
+    (
+        "a custom model with no method",
+        lambda: crew(tasks=[task(agent=agent(llm=BaseLLM()))]).kickoff(),
+        "implements none",
+    ),
+]
+
+
+def _documented(x: int) -> int:
+    """Give it back.
+
+    Args:
+        x: It.
+    """
+    return x
+
+
+@pytest.mark.parametrize(("make", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_bad_input_has_a_clear_error(make: Any, expected: str) -> None:
+    """One of our errors, that says what is wrong in words."""
+    with pytest.raises(QuarterdeckError, match=f"(?s){expected}") as caught:
+        make()
+    assert isinstance(caught.value, ConfigError | InputError), type(caught.value)
+    assert "validation error" not in str(caught.value).lower()
+
+
+def test_unknown_options_of_kickoff_are_named() -> None:
+    """As Python does for its own arguments, with what there is."""
+    with pytest.raises(TypeError, match=r"has no option runid.*run_id"):
+        crew().kickoff(runid="x")  # type: ignore[call-arg]
+
+
+def test_no_secret_in_an_error() -> None:
+    """A key that is given wrongly is not shown."""
+    with pytest.raises(QuarterdeckError) as caught:
+        agent(llm={"model": "gpt-4o", "api_key": "sk-secret"}, tools=[{"api_key": "sk-secret"}])
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_only_one_process() -> None:
+    """The names that are there."""
+    assert [p.value for p in Process] == ["sequential"]

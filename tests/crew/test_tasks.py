@@ -1,0 +1,225 @@
+"""Tasks in a crew: what they know of each other, side by side, files, callbacks."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from tests.crew.conftest import prompt
+
+from quarterdeck import Agent, Crew, CrewOutput, Task, TaskOutput
+from quarterdeck.errors import TaskError
+from quarterdeck.testing import LoopbackServer, ScriptedLLM, after
+
+DIVIDER = "\n\n----------\n\n"
+
+
+def test_unset_context_is_all_outputs_before(make_agent: Any, make_task: Any) -> None:
+    """A task without ``context`` is given the outputs of all tasks before it, in order."""
+    agents = [make_agent([f"out{n}"]) for n in range(3)]
+    Crew(tasks=[make_task(a) for a in agents]).kickoff()
+    assert "Context" not in prompt(agents[0])
+    assert prompt(agents[1]).endswith("Context:\nout0")
+    assert prompt(agents[2]).endswith(f"Context:\nout0{DIVIDER}out1")
+
+
+@pytest.mark.parametrize("context", [None, []])
+def test_empty_context_is_none(make_agent: Any, make_task: Any, context: Any) -> None:
+    """``None`` and ``[]`` give a task no outputs."""
+    first, second = make_agent(["out0"]), make_agent(["out1"])
+    Crew(tasks=[make_task(first), make_task(second, context=context)]).kickoff()
+    assert "out0" not in prompt(second)
+
+
+def test_explicit_context_is_exactly_those(make_agent: Any, make_task: Any) -> None:
+    """A list gives a task those outputs, in the list's order."""
+    agents = [make_agent([f"out{n}"]) for n in range(4)]
+    tasks = [make_task(a) for a in agents[:3]]
+    Crew(tasks=[*tasks, make_task(agents[3], context=[tasks[2], tasks[0]])]).kickoff()
+    assert prompt(agents[3]).endswith(f"Context:\nout2{DIVIDER}out0")
+
+
+def test_async_tasks_are_given_the_last_sync_output_alone(make_agent: Any, make_task: Any) -> None:
+    """An async task without ``context`` is given the last sync output; the next sync task, all of them."""
+    agents = [make_agent([f"out{n}"]) for n in range(4)]
+    tasks = [make_task(a, async_execution=n in (1, 2)) for n, a in enumerate(agents)]
+    output = Crew(tasks=tasks).kickoff()
+    assert prompt(agents[1]).endswith("Context:\nout0")
+    assert prompt(agents[2]).endswith("Context:\nout0")
+    assert prompt(agents[3]).endswith(f"Context:\nout0{DIVIDER}out1{DIVIDER}out2")
+    assert [t.raw for t in output.tasks_output] == ["out0", "out1", "out2", "out3"]
+
+
+def test_async_tasks_run_side_by_side() -> None:
+    """Three async tasks have their calls at the provider at the same time; a join waits for what it needs."""
+    with LoopbackServer(by=lambda request: str(request.messages[-1]["content"])[:40], latency=0.2) as server:
+        agent = Agent(role="R", goal="g", llm=server.llm("gpt-4o-mini"))
+        tasks = [
+            Task(name=f"t{n}", description=f"part {n}", expected_output="", agent=agent, async_execution=True)
+            for n in range(3)
+        ]
+        last = Task(name="last", description="join", expected_output="", agent=agent)
+        output = Crew(tasks=[*tasks, last]).kickoff()
+        assert server.most_at_once == 3
+    assert [t.name for t in output.tasks_output] == ["t0", "t1", "t2", "last"]
+
+
+def test_a_task_waits_only_for_its_context(make_agent: Any, make_task: Any) -> None:
+    """A sync task with an explicit context does not wait for another async task that is still under way."""
+    slow = make_task(make_agent([after(0.4, "slow")]), name="slow", async_execution=True)
+    ended: list[str] = []
+    quick = make_task(make_agent(["quick"]), name="quick", context=[], callback=lambda o: ended.append(o.name))
+    slow.callback = lambda o: ended.append(o.name)
+    output = Crew(tasks=[slow, quick]).kickoff()
+    assert ended == ["quick", "slow"]
+    assert output.raw == "quick"
+
+
+class Berth(BaseModel):
+    harbour: str
+    depth: float
+
+
+def test_output_file_formats(make_agent: Any, make_task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text as it is, models as JSON; the path's placeholders are put in, its folder is made."""
+    monkeypatch.chdir(tmp_path)
+    answer = '{"harbour": "Bergen", "depth": 14.5}'
+    tasks = [
+        make_task(make_agent(["plain äöü"]), output_file="out/{name}.txt"),
+        make_task(make_agent([answer]), output_file="p.json", output_pydantic=Berth),
+        make_task(make_agent([answer]), output_file="j.json", output_json=Berth),
+    ]
+    Crew(tasks=tasks).kickoff({"name": "raw"})
+    assert Path("out/raw.txt").read_text(encoding="utf-8") == "plain äöü"
+    assert json.loads(Path("p.json").read_text()) == json.loads(Path("j.json").read_text()) == json.loads(answer)
+
+
+def test_output_file_without_its_folder_fails(make_agent: Any, make_task: Any, tmp_path: Path) -> None:
+    """``create_directory=False`` makes no folder."""
+    path = str(tmp_path / "missing" / "out.txt")
+    with pytest.raises(FileNotFoundError):
+        Crew(tasks=[make_task(make_agent(["x"]), output_file=path, create_directory=False)]).kickoff()
+
+
+def test_callbacks_sync_and_async(make_agent: Any, make_task: Any) -> None:
+    """``Task.callback`` then ``task_callback``; one that is both is called once; sync ones run in a thread."""
+    calls: list[tuple[str, str, bool]] = []
+    main = threading.current_thread()
+
+    def own(output: TaskOutput) -> None:
+        calls.append(("own", output.raw, threading.current_thread() is main))
+
+    async def crews(output: TaskOutput) -> None:
+        calls.append(("crew", output.raw, False))
+
+    Crew(tasks=[make_task(make_agent(["a"]), callback=own)], task_callback=crews).kickoff()
+    assert calls == [("own", "a", False), ("crew", "a", False)]
+    calls.clear()
+    Crew(tasks=[make_task(make_agent(["a"]), callback=own)], task_callback=own).kickoff()
+    assert len(calls) == 1
+
+
+def test_a_failing_callback_fails_the_run(make_agent: Any, make_task: Any) -> None:
+    """What a callback raises is not swallowed."""
+
+    def broken(output: TaskOutput) -> None:
+        raise LookupError("no such ledger")
+
+    with pytest.raises(LookupError, match="no such ledger"):
+        Crew(tasks=[make_task(make_agent(["a"]), callback=broken)]).kickoff()
+
+
+def test_before_and_after_kickoff(make_agent: Any, make_task: Any) -> None:
+    """``before_kickoff`` changes the inputs, ``after_kickoff`` the output; None leaves them."""
+    agent = make_agent(["done"])
+
+    def louder(output: CrewOutput) -> CrewOutput:
+        return output.model_copy(update={"raw": output.raw.upper()})
+
+    crew = Crew(
+        tasks=[make_task(agent, description="Go to {place}.")],
+        before_kickoff_callbacks=[lambda inputs: {**inputs, "place": "Oslo"}, lambda inputs: None],
+        after_kickoff_callbacks=[louder, lambda output: None],
+    )
+    assert crew.kickoff({"unused": 1}).raw == "DONE"
+    assert "Go to Oslo." in prompt(agent)
+
+
+def test_task_output_and_crew_output(make_agent: Any, make_task: Any) -> None:
+    """CrewAI's accessors: str, json, to_dict, [key], summary, usage."""
+    answer = '{"harbour": "Bergen", "depth": 14.5}'
+    plain = Crew(
+        tasks=[make_task(make_agent(["text"]), description="one two three four five six seven eight nine ten x")]
+    )
+    output = plain.kickoff()
+    assert str(output) == "text"
+    assert output.to_dict() == {}
+    assert output.tasks_output[0].summary == "one two three four five six seven eight nine ten..."
+    with pytest.raises(ValueError, match="output_json"):
+        _ = output.json
+    as_json = Crew(tasks=[make_task(make_agent([answer]), output_json=Berth)]).kickoff()
+    assert json.loads(str(as_json.json)) == as_json.to_dict() == {"harbour": "Bergen", "depth": 14.5}
+    assert as_json["depth"] == 14.5
+    assert as_json.pydantic is None
+    with pytest.raises(KeyError, match="width"):
+        _ = as_json["width"]
+    model = Crew(tasks=[make_task(make_agent([answer]), output_pydantic=Berth)]).kickoff()
+    assert model["harbour"] == "Bergen"
+    assert model.json_dict is None
+    assert model.usage_metrics["successful_requests"] == 1
+    assert model.model_dump()["pydantic"] == {"harbour": "Bergen", "depth": 14.5}
+
+
+def test_task_output_is_the_latest_runs(make_agent: Any, make_task: Any) -> None:
+    """``task.output`` is what the last finished run gave, as CrewAI's users read it."""
+    task = make_task(make_agent(["first", "second"]))
+    crew = Crew(tasks=[task])
+    assert task.output is None
+    crew.kickoff()
+    crew.kickoff()
+    assert task.output is not None
+    assert task.output.raw == "second"
+
+
+def test_a_crew_whose_tasks_say_nothing_fails(make_agent: Any, make_task: Any) -> None:
+    """An empty answer is tried again, and then an error."""
+    agent = make_agent(["", " ", "\n"])
+    with pytest.raises(Exception, match="empty answer"):
+        Crew(tasks=[make_task(agent)]).kickoff()
+    assert len(agent.llm.requests) == 3
+
+
+def test_names_of_tasks_are_unique(make_agent: Any, make_task: Any) -> None:
+    """Unnamed tasks are numbered, equal names get a number, odd ones are made fit for paths."""
+    names = [None, "a b/c", "dup", "dup", None]
+    tasks = [make_task(make_agent(["x"]), name=name) for name in names]
+    output = Crew(tasks=tasks).kickoff()
+    assert [t.name for t in output.tasks_output] == ["task_1", "a_b_c", "dup", "dup_2", "task_5"]
+
+
+def test_a_failure_stops_the_tasks_beside_it(make_agent: Any, make_task: Any) -> None:
+    """When one of two parallel tasks fails, the crew fails with its error and begins nothing more."""
+    never = make_agent(["never asked"])
+    bad = make_task(make_agent([TaskError("broken")]), async_execution=True)
+    good = make_task(make_agent([after(0.05, "fine")]), async_execution=True)
+    with pytest.raises(TaskError, match="broken"):
+        Crew(tasks=[bad, good, make_task(never)]).kickoff()
+    assert never.llm.requests == []
+
+
+def test_many_runs_of_a_crew_take_their_own_time(make_agent: Any, make_task: Any) -> None:
+    """``akickoff_for_each`` runs at once: twenty runs of 0.1 s take far less than 2 s."""
+    agent = make_agent(by=after(0.1, "x"))
+    crew = Crew(tasks=[make_task(agent, description="{n}")])
+    started = time.perf_counter()
+    from quarterdeck.concurrency import run_sync
+
+    outputs = run_sync(crew.akickoff_for_each([{"n": n} for n in range(20)]))
+    assert len({output.run_id for output in outputs}) == 20
+    assert time.perf_counter() - started < 1.5
+    assert isinstance(agent.llm, ScriptedLLM)

@@ -1,0 +1,61 @@
+"""The examples run as they stand, on a provider of their own on loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from quarterdeck.testing import LoopbackServer, call
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+def run(name: str, folder: Path, server: LoopbackServer | None = None, *arguments: str) -> str:
+    """An example's output; its default model is the server's."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "QUARTERDECK"))}
+    if server:
+        environment |= {"OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.base_url}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_research(tmp_path: Path) -> None:
+    """Tools, context, structured output, a file."""
+    summary = '{"title": "Tides", "facts": ["High water comes twice a day."], "confidence": "high"}'
+    script: list[Any] = [call("lookup", topic="tides"), "High water comes twice a day.", summary]
+    with LoopbackServer(script) as server:
+        out = run("research.py", tmp_path, server)
+    assert "Tides" in out
+    assert (tmp_path / "summary.json").exists()
+
+
+def test_durable(tmp_path: Path) -> None:
+    """Killed after the first task, it goes on, and the first task's call is not made again."""
+    with LoopbackServer(["facts", "text"]) as server:
+        assert "stopped" in run("durable.py", tmp_path, server, "--stop-after-first")
+        assert "text" in run("durable.py", tmp_path, server)
+        assert len(server.requests) == 2
+
+
+def test_budgeted(tmp_path: Path) -> None:
+    """It ends at its limit and says which."""
+    with LoopbackServer(["one", "two", "three"]) as server:
+        out = run("budgeted.py", tmp_path, server)
+        assert len(server.requests) == 2
+    assert "limited by max_llm_calls" in out
+
+
+def test_custom_llm(tmp_path: Path) -> None:
+    """A model of one's own, and no provider."""
+    assert "4 words" in run("custom_llm.py", tmp_path)
