@@ -211,7 +211,7 @@ class RunStopped(BaseException):
 
 
 class HandedOver(RunStopped):
-    """Ends this process's part of a run before the next step: the run stays open, and another worker goes on with it."""
+    """Ends this process's part of a run before the next step: the run stays open, another worker goes on with it."""
 
     def __init__(self, reason: str = "another worker goes on with the run") -> None:
         super().__init__("cancelled", reason)

@@ -8,6 +8,7 @@ import typer
 
 from quarterdeck.cli.demo import demo
 from quarterdeck.cli.events import events
+from quarterdeck.cli.serve import serve, worker
 from quarterdeck.cli.version import version
 from quarterdeck.errors import QuarterdeckError, UsageError
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, events, version):
+for command in (demo, events, serve, worker, version):
     app.command()(command)
 
 

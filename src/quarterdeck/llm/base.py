@@ -249,8 +249,7 @@ def response_from(answer: Any, model: str) -> LLMResponse:
         usage = UsageMetrics(successful_requests=1)
         return LLMResponse(tool_calls=tuple(parts), finish_reason="tool_calls", model=model, usage=usage)
     raise MalformedResponseError(
-        f"call() of {model!r} returned {kind}; expected str, a list of tool calls, "
-        "a pydantic model or an LLMResponse",
+        f"call() of {model!r} returned {kind}; expected str, a list of tool calls, a pydantic model or an LLMResponse",
         model=model,
     )
 

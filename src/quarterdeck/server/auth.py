@@ -32,11 +32,11 @@ class Authenticator:
     """Knows the server's token, by its hash alone.
 
     Args:
-        token: The token.
+        token_hash: SHA-256 of the token, in hex.
     """
 
-    def __init__(self, token: str) -> None:
-        self._hash = _hash(token)
+    def __init__(self, token_hash: str) -> None:
+        self._hash = token_hash
 
     def principal(self, request: Request) -> Principal:
         """Who sent a request.
@@ -47,13 +47,14 @@ class Authenticator:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise _unauthorized("send the header Authorization: Bearer TOKEN")
-        if not hmac.compare_digest(_hash(token.strip()), self._hash):
+        if not hmac.compare_digest(hash_of(token.strip()), self._hash):
             raise _unauthorized("the token is not valid")
         return Principal("default")
 
 
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+def hash_of(token: str) -> str:
+    """What is kept of a token: its SHA-256, in hex."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _unauthorized(message: str) -> Problem:

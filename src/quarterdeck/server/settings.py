@@ -15,7 +15,7 @@ class Settings:
 
     Args:
         database: Path of a SQLite file, or a ``postgresql://`` URL.
-        token: The bearer token that clients send.
+        token_hash: SHA-256, in hex, of the bearer token that clients send.
         dialect: The form of the status answer, where a request does not say.
         worker: Whether this process runs crews too, or only answers.
         concurrency: Runs at once in this process.
@@ -29,7 +29,7 @@ class Settings:
     """
 
     database: str = ".quarterdeck/quarterdeck.db"
-    token: str = ""
+    token_hash: str = ""
     dialect: Dialect = "documented"
     worker: bool = True
     concurrency: int = 100

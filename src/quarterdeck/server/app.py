@@ -1,0 +1,76 @@
+"""The HTTP server: crews behind the AMP API."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+import quarterdeck
+from quarterdeck.project import Registry
+from quarterdeck.server.api import kickoff, problems, resume, runs
+from quarterdeck.server.api.address import BodyLimit, CrewAddress
+from quarterdeck.server.api.context import EntryOf, Services, entry
+from quarterdeck.server.api.models import ProblemBody
+from quarterdeck.server.auth import Authenticator
+from quarterdeck.server.settings import Settings
+from quarterdeck.server.store import Store
+from quarterdeck.server.work import Work
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemBody, "content": {"application/problem+json": {}}, "description": problems.TITLES[status]}
+    for status in (400, 401, 404, 409, 413, 422, 500, 503)
+}
+
+
+def create_app(registry: Registry, settings: Settings, store: Store) -> FastAPI:
+    """The app: its routes, and its workers for as long as it runs.
+
+    Args:
+        registry: The crews.
+        settings: How it behaves.
+        store: The runs; the caller closes it.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        async with Work(store, registry, settings) as work:
+            app.state.work = work
+            yield
+
+    app = FastAPI(title="Quarterdeck", version=quarterdeck.__version__, lifespan=lifespan, redoc_url=None)
+    app.state.services = Services(store, registry, settings, Authenticator(settings.token_hash))
+    problems.install(app)
+    _health(app)
+    crew = APIRouter(prefix="/crews/{crew}", dependencies=[Depends(entry)], responses=_ERRORS)
+    crew.add_api_route("/", _healthy, response_class=PlainTextResponse, summary="Whether the crew is there")
+    for part in (kickoff.router, resume.router, runs.router):
+        crew.include_router(part)
+    app.include_router(crew)
+    app.add_middleware(CrewAddress, names=registry.names)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    return app
+
+
+async def _healthy(entry: EntryOf) -> str:
+    """AMP's health check."""
+    del entry
+    return "Healthy"
+
+
+def _health(app: FastAPI) -> None:
+    async def live() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "live"}
+
+    async def ready() -> JSONResponse:
+        """It takes work: the database answers, and it is not draining."""
+        work: Work = app.state.work
+        reason = await work.not_ready()
+        return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
+
+    app.add_api_route("/health/live", live, summary="Liveness")
+    app.add_api_route("/health/ready", ready, summary="Readiness")

@@ -1,0 +1,64 @@
+"""What a server process does besides answering: it runs crews, or looks after the store for those that do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+from quarterdeck.errors import JournalError
+from quarterdeck.project import Registry
+from quarterdeck.server.housekeeping import Housekeeping
+from quarterdeck.server.settings import Settings
+from quarterdeck.server.store import Store
+from quarterdeck.server.worker import Worker
+
+_DAY = 86_400.0
+
+
+class Work:
+    """The background work of a server, for as long as the ``async with`` block.
+
+    Args:
+        store: The runs.
+        registry: The crews.
+        settings: How the server behaves.
+    """
+
+    def __init__(self, store: Store, registry: Registry, settings: Settings) -> None:
+        self._store = store
+        days = settings.retention_days
+        self._housekeeping = Housekeeping(store, retention_seconds=None if days is None else days * _DAY)
+        self._worker: Worker | None = None
+        if settings.worker:
+            self._worker = Worker(store, registry, concurrency=settings.concurrency, housekeeping=self._housekeeping)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._worker.run() if self._worker else self._housekeeping.run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is None:
+            return
+        if self._worker is not None:
+            await self._worker.drain()
+        else:
+            self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def not_ready(self) -> str | None:
+        """Why the server should get no requests; None when it may."""
+        if self._worker is not None and self._worker.draining:
+            return "draining"
+        if self._task is not None and self._task.done():
+            return "the worker has ended"
+        try:
+            await self._store.get("")
+        except JournalError:
+            return "the database does not answer"
+        return None
