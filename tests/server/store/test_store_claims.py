@@ -48,7 +48,7 @@ async def test_a_run_goes_to_one_worker(store: Store, other: Store, new: New) ->
     assert {(item.run.attempt, item.ownership.epoch, item.run.state) for item in claims} == {(1, 1, "running")}
     for n, result in enumerate(results):
         assert {item.run.worker for item in result} <= {f"w{n}"}
-    assert all(len(result) for result in results)  # nobody kept the others from claiming
+    assert sum(bool(result) for result in results) > 1  # nobody kept all the others from claiming
 
 
 async def test_the_next_run_is_of_the_tenant_with_the_fewest_under_way(store: Store, new: New) -> None:
@@ -87,9 +87,10 @@ async def test_many_tenants_have_their_turn(store: Store, new: New) -> None:
 async def test_within_a_tenant_by_priority_then_by_age(store: Store, new: New) -> None:
     given = [(await store.kickoff(new(priority=priority)))[0] for priority in (0, 5, 0, -1, 5, 0)]
     expected = [given[n].id for n in (1, 4, 0, 2, 5, 3)]
+    await store.beat("w1", VERSIONS, {})  # once: a heartbeat that names no runs gives them back
     got: list[str] = []
     for _ in range(3):
-        got += [item.run.id for item in await claim(store, limit=2)]
+        got += [item.run.id for item in await store.claim("w1", VERSIONS, 2)]
     assert got == expected
 
 
