@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -60,7 +61,8 @@ class Processes:
         self._program.stdin.write(json.dumps({**self._job, "run": run_id}).encode() + b"\n")
         child = int(self._program.stdout.readline())
         if not select.select([self._program.stdout], [], [], kill_after)[0]:
-            os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended at this very moment
+                os.kill(child, signal.SIGKILL)
         ended = int(self._program.stdout.readline())
         assert ended in (0, -signal.SIGKILL), "the process failed: see its traceback"
         return ended == 0
