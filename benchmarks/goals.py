@@ -98,7 +98,7 @@ def measure(url: str, repeat: int) -> dict[str, Any]:
     say("measuring imports")
     found["import"] = measured_imports(2 * repeat - 1)
     say("measuring runs one after another")
-    found["seq"] = measured_phase(url, ["floor_aiohttp", *ours], "seq", repeat, "--runs", "100")
+    found["seq"] = measured_phase(url, ["floor_aiohttp", *ours[:2]], "seq", repeat, "--runs", "100")
     found["aseq"] = measured_phase(url, ["floor_aiohttp", "quarterdeck"], "aseq", repeat, "--runs", "100")
     say("measuring 200 runs at once")
     found["conc"] = measured_phase(url, ["floor_aiohttp", *ours], "conc", repeat, "--runs", "200", "--latency", "50")
@@ -150,13 +150,16 @@ def run_rows(found: dict[str, Any]) -> list[Row]:
         other = f"floor: {medians(floor)[key]:.2f} ms"
         return Row(what, f"{medians(ours)[key]:.2f} ms", other, ratio(ours, floor, key), goal)
 
-    tokens = medians(sync["quarterdeck"])["prompt_tokens"]
+    journal, plain = sync["quarterdeck_journal"], sync["quarterdeck"]
+    kept, without = f"{medians(journal)['wall_ms']:.2f} ms", f"ours without: {medians(plain)['wall_ms']:.2f} ms"
+    tokens = medians(plain)["prompt_tokens"]
     floor = medians(sync["floor_aiohttp"])["prompt_tokens"]
     return [
         row(sync, "one run, kickoff()", "wall_ms", 2.0),
         row(sync, "one run, kickoff(), CPU", "cpu_ms"),
         row(asyn, "one run, akickoff()", "wall_ms", 2.0),
         row(asyn, "one run, akickoff(), CPU", "cpu_ms"),
+        Row("one run, journal in SQLite", kept, without, ratio(journal, plain, "wall_ms")),
         Row("prompt tokens of a run", f"{tokens:.0f}", f"floor: {floor:.0f}", tokens, 540, form="{:.0f}".format),
     ]
 
