@@ -77,13 +77,17 @@ def log_files() -> list[Path]:
 
 
 def build(model: str) -> Crew:
-    """The crew.
+    """The crew. Tasks run side by side, each as soon as the text it needs has been read.
+
+    An agent's tasks stand together: its prompts begin alike, and the model keeps what it read last.
 
     Args:
         model: The model's name.
     """
     reader, clerk, editor = _agents(model)
-    tasks: list[Task] = []
+    reads: list[Task] = []
+    forms: list[Task] = []
+    quotes: list[Task] = []
     for number, file in enumerate(log_files(), 1):
         text = file.read_text(encoding="utf-8")
         read = Task(
@@ -93,6 +97,7 @@ def build(model: str) -> Crew:
             agent=reader,
             context=[],
             guardrail=_is_read(text),
+            async_execution=True,
         )
         form = Task(
             name=f"form {number}",
@@ -101,6 +106,7 @@ def build(model: str) -> Crew:
             agent=clerk,
             context=[read],
             output_pydantic=arrival_form(text),
+            async_execution=True,
         )
         quote = Task(
             name=f"quote {number}",
@@ -109,9 +115,12 @@ def build(model: str) -> Crew:
             agent=editor,
             context=[read],
             output_pydantic=quote_form(text),
+            async_execution=True,
         )
-        tasks += [read, form, quote]
-    return Crew(name="harbour log", tasks=tasks)
+        reads.append(read)
+        forms.append(form)
+        quotes.append(quote)
+    return Crew(name="harbour log", tasks=[*reads, *forms, *quotes])
 
 
 def _agents(model: str) -> tuple[Agent, Agent, Agent]:

@@ -11,7 +11,16 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from quarterdeck.events import Event, LLMDelta, LLMFinished, TaskFailed, TaskFinished, TaskStarted, ToolFinished
+from quarterdeck.events import (
+    Event,
+    LLMDelta,
+    LLMFinished,
+    LLMStarted,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+    ToolFinished,
+)
 
 
 @dataclass(slots=True)
@@ -35,7 +44,7 @@ class LiveView:
 
     tasks: Sequence[str]
     _rows: dict[str, _Row] = field(default_factory=dict[str, _Row])
-    _text: str = ""
+    _started: float = field(default_factory=time.monotonic)
     _spinner: Spinner = field(default_factory=lambda: Spinner("dots"))
 
     def on_event(self, event: Event) -> None:
@@ -44,10 +53,11 @@ class LiveView:
         match event:
             case TaskStarted():
                 row.agent, row.started, row.state = event.agent, time.monotonic(), "running"
+            case LLMStarted():
+                row.result = ""
             case LLMDelta():
-                self._text += event.text
+                row.result += event.text
             case LLMFinished():
-                self._text = ""
                 row.steps, row.tokens = row.steps + 1, row.tokens + event.usage.get("total_tokens", 0)
                 row.result = event.text
             case ToolFinished():
@@ -69,7 +79,13 @@ class LiveView:
         table.add_column("result", ratio=1, no_wrap=True, overflow="ellipsis")
         for name in self.tasks:
             self._add(table, name, self._rows.get(name))
-        return Group(table, Text(" ".join(self._text.split())[-160:], style="dim", no_wrap=True))
+        return Group(table, Text(f"\n{self._totals()}", style="dim"))
+
+    def _totals(self) -> str:
+        rows = list(self._rows.values())
+        done = sum(row.state == "done" for row in rows)
+        tokens, seconds = sum(row.tokens for row in rows), time.monotonic() - self._started
+        return f"{done} of {len(self.tasks)} tasks done, {tokens} tokens, {seconds:.0f} s"
 
     def _add(self, table: Table, name: str, row: _Row | None) -> None:
         if row is None or not row.state:
@@ -81,5 +97,5 @@ class LiveView:
             "failed": Text("✗", "red"),
         }
         seconds = time.monotonic() - row.started if row.state == "running" else row.seconds
-        result = Text(" ".join(row.result.split()))
+        result = Text(" ".join(row.result.split()), style="dim" if row.state == "running" else "")
         table.add_row(marks[row.state], name, row.agent, str(row.steps), str(row.tokens), f"{seconds:.1f}", result)
