@@ -111,3 +111,18 @@ def test_inputs_model(make_agent: Any, make_task: Any) -> None:
     assert [p.field for p in caught.value.problems] == ["place", "days"]
     with pytest.raises(InputError, match="place: is required"):
         crew.kickoff()
+
+
+def test_all_that_is_missing_is_named_at_once(make_agent: Any, make_task: Any) -> None:
+    """Over all tasks and agents, with the places."""
+    tasks = [
+        make_task(make_agent(["x"], goal="Know {sea}"), description="{place} and {day}", name="first"),
+        make_task(make_agent(["x"]), expected_output="{place}", output_file="{file}.md", name="second"),
+    ]
+    with pytest.raises(InputError) as caught:
+        Crew(tasks=tasks).kickoff({"day": 1})
+    assert caught.value.missing == ("file", "place", "sea")
+    assert [p.field for p in caught.value.problems] == ["file", "place", "sea"]
+    text = str(caught.value)
+    assert all(part in text for part in ("task 'first' description", "agent 'Pilot' goal", "second", "{{file}}"))
+    assert "day" in text.partition("got")[2]

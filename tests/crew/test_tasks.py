@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from tests.crew.conftest import prompt
 
 from quarterdeck import Agent, Crew, CrewOutput, Task, TaskOutput
+from quarterdeck.concurrency import call_in_thread, run_sync
 from quarterdeck.errors import TaskError
 from quarterdeck.testing import LoopbackServer, ScriptedLLM, after
 
@@ -97,13 +98,6 @@ def test_output_file_formats(make_agent: Any, make_task: Any, tmp_path: Path, mo
     Crew(tasks=tasks).kickoff({"name": "raw"})
     assert Path("out/raw.txt").read_text(encoding="utf-8") == "plain äöü"
     assert json.loads(Path("p.json").read_text()) == json.loads(Path("j.json").read_text()) == json.loads(answer)
-
-
-def test_output_file_without_its_folder_fails(make_agent: Any, make_task: Any, tmp_path: Path) -> None:
-    """``create_directory=False`` makes no folder."""
-    path = str(tmp_path / "missing" / "out.txt")
-    with pytest.raises(FileNotFoundError):
-        Crew(tasks=[make_task(make_agent(["x"]), output_file=path, create_directory=False)]).kickoff()
 
 
 def test_callbacks_sync_and_async(make_agent: Any, make_task: Any) -> None:
@@ -217,9 +211,60 @@ def test_many_runs_of_a_crew_take_their_own_time(make_agent: Any, make_task: Any
     agent = make_agent(by=after(0.1, "x"))
     crew = Crew(tasks=[make_task(agent, description="{n}")])
     started = time.perf_counter()
-    from quarterdeck.concurrency import run_sync
-
     outputs = run_sync(crew.akickoff_for_each([{"n": n} for n in range(20)]))
     assert len({output.run_id for output in outputs}) == 20
     assert time.perf_counter() - started < 1.5
     assert isinstance(agent.llm, ScriptedLLM)
+
+
+def test_an_async_task_that_waits_holds_nobody_up(make_agent: Any, make_task: Any) -> None:
+    """``b`` needs ``a``; ``c`` needs nobody, stands after ``b``, and is begun before ``a`` has ended."""
+    began = threading.Event()
+
+    def third(request: Any) -> str:
+        began.set()
+        return "c"
+
+    async def first(request: Any) -> str:
+        assert await call_in_thread(began.wait, 5), "c was not begun"
+        return "a"
+
+    a = make_task(make_agent(by=first), async_execution=True)
+    b_agent = make_agent(["b"])
+    b = make_task(b_agent, async_execution=True, context=[a])
+    c = make_task(make_agent(by=third), async_execution=True, context=[])
+    output = Crew(tasks=[a, b, c]).kickoff()
+    assert [t.raw for t in output.tasks_output] == ["a", "b", "c"]
+    assert prompt(b_agent).endswith("Context:\na")
+
+
+def test_a_task_whose_context_failed_is_not_begun(make_agent: Any, make_task: Any) -> None:
+    """The error is the one that failed."""
+    a = make_task(make_agent([TaskError("broken")]), async_execution=True)
+    waiting = make_agent(["never"])
+    b = make_task(waiting, async_execution=True, context=[a])
+    with pytest.raises(TaskError, match="broken"):
+        Crew(tasks=[a, b]).kickoff()
+    assert waiting.llm.requests == []
+
+
+def test_usage_metrics_of_the_latest_run(make_agent: Any, make_task: Any) -> None:
+    """``crew.usage_metrics`` after a kickoff, as CrewAI's users read it: of that run alone."""
+    crew = Crew(tasks=[make_task(make_agent(["a", "b"]))])
+    assert crew.usage_metrics is None
+    for _ in range(2):
+        output = crew.kickoff()
+        assert crew.usage_metrics == output.token_usage
+    assert output.token_usage.successful_requests == 1
+
+
+def test_a_callback_that_cannot_be_hashed(make_agent: Any, make_task: Any) -> None:
+    """Any callable will do."""
+
+    class Collect(list[str]):
+        def __call__(self, output: TaskOutput) -> None:
+            self.append(output.raw)
+
+    collect = Collect()
+    Crew(tasks=[make_task(make_agent(["a"]), callback=collect)], task_callback=collect).kickoff()
+    assert collect == ["a"]

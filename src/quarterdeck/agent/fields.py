@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -110,3 +110,12 @@ def as_list(value: Callable[..., Any] | list[Callable[..., Any]] | None) -> list
     if value is None:
         return []
     return [value] if callable(value) else value
+
+
+def distinct(functions: Sequence[Callable[..., Any] | None]) -> list[Callable[..., Any]]:
+    """The functions that are given, each once: one that is the task's and the crew's is called once."""
+    found: list[Callable[..., Any]] = []
+    for function in functions:
+        if function is not None and function not in found:
+            found.append(function)
+    return found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from quarterdeck.errors import InputError
+from quarterdeck.errors import InputError, InputProblem
 
 _PLACEHOLDER = re.compile(r"(?P<open>\{?)\{(?P<name>[A-Za-z_][A-Za-z0-9_-]*)\}(?P<close>\}?)")
 _TYPES = (str, int, float, bool, type(None), dict, list)
@@ -45,14 +45,30 @@ def interpolate(text: str, inputs: Mapping[str, Any], where: str) -> str:
 
     result = _PLACEHOLDER.sub(value_of, text)
     if missing:
-        names = ", ".join(sorted(set(missing)))
-        got = ", ".join(sorted(inputs)) or "none"
-        raise InputError(
-            f"{where} needs the input{'s' if len(set(missing)) > 1 else ''} {names}; got {got}. "
-            f"Give it as kickoff(inputs={{{missing[0]!r}: ...}}), or write {{{{{missing[0]}}}}} for plain braces",
-            tuple(sorted(set(missing))),
-        )
+        raise missing_inputs({where: missing}, inputs)
     return result
+
+
+def missing_inputs(needs: Mapping[str, Iterable[str]], inputs: Mapping[str, Any]) -> InputError:
+    """The error for inputs that are missing.
+
+    Args:
+        needs: For each text, the names that it needs and that are not there.
+        inputs: What was given.
+    """
+    names = sorted({name for missing in needs.values() for name in missing})
+    parts: list[str] = []
+    for where, missing in needs.items():
+        here = sorted(set(missing))
+        parts.append(f"{where} needs the input{'s' if len(here) > 1 else ''} {', '.join(here)}")
+    example = ", ".join(f"{name!r}: ..." for name in names)
+    return InputError(
+        f"{'; '.join(parts)}; got {', '.join(sorted(inputs)) or 'none'}. "
+        f"Give {'it' if len(names) == 1 else 'them'} as kickoff(inputs={{{example}}}), "
+        f"or write {{{{{names[0]}}}}} for plain braces",
+        tuple(names),
+        tuple(InputProblem(name, "is required", "") for name in names),
+    )
 
 
 def as_text(name: str, value: Any) -> str:

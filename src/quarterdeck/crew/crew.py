@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Unpack, cast
 
 from pydantic import BaseModel, Field, PrivateAttr, model_validator
 
@@ -23,10 +23,12 @@ from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import PlannedTask, definition_digest, plan, task_names
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
 from quarterdeck.events import Event, RunStatus, Subscriber
+from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
 from quarterdeck.runtime.verbose import printer
+from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.task import Task
 
 _LATER = "is not supported"
@@ -94,6 +96,7 @@ class Crew(Definition):
     inputs_model: type[BaseModel] | None = None
 
     _rate: RateLimit | None = PrivateAttr(default=None)
+    _latest: UsageMetrics | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check_tasks(self) -> Crew:
@@ -136,6 +139,11 @@ class Crew(Definition):
         for task in self.tasks:
             found |= task.placeholders() | (task.agent.placeholders() if task.agent else set())
         return found
+
+    @property
+    def usage_metrics(self) -> UsageMetrics | None:
+        """Tokens and calls of the run that ended last. Where runs overlap, use the output's own ``token_usage``."""
+        return self._latest
 
     # -- kickoff ------------------------------------------------------------------------------------------
 
@@ -198,7 +206,7 @@ class Crew(Definition):
 
     def kickoff_for_each(self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]) -> list[CrewOutput]:
         """Runs the crew once for each inputs, one run after another."""
-        return [self.kickoff(item, **_numbered(options, n)) for n, item in enumerate(inputs, 1)]
+        return [self.kickoff(item, **_numbered(options, n)) for n, item in enumerate(_each(inputs), 1)]
 
     async def kickoff_for_each_async(
         self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]
@@ -213,7 +221,7 @@ class Crew(Definition):
 
         When a run fails, the others are finished first; then the first error is raised.
         """
-        runs = [self.akickoff(item, **_numbered(options, n)) for n, item in enumerate(inputs, 1)]
+        runs = [self.akickoff(item, **_numbered(options, n)) for n, item in enumerate(_each(inputs), 1)]
         outputs = await asyncio.gather(*runs, return_exceptions=True)
         for output in outputs:
             if isinstance(output, BaseException):
@@ -247,7 +255,7 @@ class Crew(Definition):
         last = next((item for item in reversed(execution.finished()) if item.raw.strip()), None)
         if last is None:
             raise TaskError("no task of the crew gave an output")
-        output = _output(run, execution, "completed", last)
+        output = self._output(run, execution, "completed", last)
         if run.ended:  # completed in an earlier segment
             return output.model_copy(update={"raw": run.ended.output})
         for function in self.after_kickoff_callbacks:
@@ -258,26 +266,26 @@ class Crew(Definition):
 
     async def _stopped(self, run: Run, execution: Execution, stop: RunStopped) -> CrewOutput:
         finished = execution.finished()
-        output = _output(run, execution, stop.status, finished[-1] if finished else None)
+        output = self._output(run, execution, stop.status, finished[-1] if finished else None)
         output.ended_by, output.reason = stop.ended_by, stop.reason
         await run.end(output.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
         return output
 
+    def _output(self, run: Run, execution: Execution, status: RunStatus, last: TaskOutput | None) -> CrewOutput:
+        self._latest = run.usage.model_copy()
+        return CrewOutput(
+            raw=last.raw if last else run.last_text,
+            pydantic=last.pydantic if last else None,
+            json_dict=last.json_dict if last else None,
+            tasks_output=execution.finished(),
+            token_usage=run.usage.model_copy(),
+            cost_usd=run.cost_usd,
+            run_id=run.id,
+            status=status,
+        )
+
     def _verbose(self) -> bool:
         return self.verbose or any(task.agent.verbose for task in self.tasks if task.agent)
-
-
-def _output(run: Run, execution: Execution, status: RunStatus, last: Any) -> CrewOutput:
-    return CrewOutput(
-        raw=last.raw if last else run.last_text,
-        pydantic=last.pydantic if last else None,
-        json_dict=last.json_dict if last else None,
-        tasks_output=execution.finished(),
-        token_usage=run.usage.model_copy(),
-        cost_usd=run.cost_usd,
-        run_id=run.id,
-        status=status,
-    )
 
 
 def _checked(inputs: Any) -> dict[str, Any]:
@@ -292,6 +300,12 @@ def _checked(inputs: Any) -> dict[str, Any]:
         as_text(name, value)
         checked[name] = value
     return json.loads(json.dumps(checked))  # a copy: a run's inputs cannot change under it
+
+
+def _each(inputs: Any) -> Sequence[Mapping[str, Any]]:
+    if isinstance(inputs, list | tuple):
+        return cast("Sequence[Mapping[str, Any]]", inputs)
+    raise InputError(f"kickoff_for_each takes a list of inputs, one dict for each run; got {type(inputs).__name__}")
 
 
 def _numbered(options: RunOptions, number: int) -> RunOptions:

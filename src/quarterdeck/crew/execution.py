@@ -46,12 +46,11 @@ class Execution:
         """Does all tasks. When one fails or the run is stopped, no new step begins; those under way are finished."""
         try:
             for planned in self.plan:
-                await self._join(self._needed(planned))
-                work = self._task(planned)
                 if planned.task.async_execution:
-                    self._running[planned.index] = asyncio.create_task(self._aside(work))
+                    self._running[planned.index] = asyncio.create_task(self._aside(planned))
                 else:
-                    self.outputs[planned.index] = await work
+                    await self._join(self._needed(planned))
+                    self.outputs[planned.index] = await self._task(planned)
             await self._join(list(self._running))
         except asyncio.CancelledError:
             for task in self._running.values():
@@ -68,10 +67,15 @@ class Execution:
                 raise failures[0] from None  # it is why the run was stopped
             raise
 
-    async def _aside(self, work: Coroutine[Any, Any, TaskOutput]) -> TaskOutput:
-        """A task at the side: when it fails, the others must not go on until somebody waits for it."""
+    async def _aside(self, planned: PlannedTask) -> TaskOutput:
+        """A task at the side: it waits for what it needs, and when it fails, the others must not go on."""
+        needed = {n: self._running[n] for n in planned.context or () if n in self._running}
+        if needed:
+            await asyncio.wait(needed.values())
+            self.run.check()  # one that failed has stopped the run
+            self.outputs.update({n: task.result() for n, task in needed.items()})
         try:
-            return await work
+            return await self._task(planned)
         except Exception as error:
             self._failed(error)
             raise
@@ -81,9 +85,7 @@ class Execution:
 
     def _needed(self, planned: PlannedTask) -> list[int]:
         """The running tasks that this one has to wait for."""
-        if planned.context is not None:
-            return [n for n in planned.context if n in self._running]
-        return [] if planned.task.async_execution else list(self._running)
+        return [n for n in self._running if planned.context is None or n in planned.context]
 
     def _task(self, planned: PlannedTask) -> Coroutine[Any, Any, TaskOutput]:
         return TaskRun(

@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PureWindowsPath
 from typing import Any
 
 from quarterdeck.agent.agent import Agent, Persona
-from quarterdeck.agent.interpolation import interpolate
+from quarterdeck.agent.interpolation import interpolate, missing_inputs, placeholders
+from quarterdeck.errors import InputError
 from quarterdeck.task.task import Task
 
 
@@ -45,8 +47,17 @@ def plan(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
     """Makes the tasks ready.
 
     Raises:
-        InputError: An input is missing, or cannot be written into a text.
+        InputError: Inputs are missing, or one cannot be written into a text or a path.
     """
+    try:
+        return _planned(tasks, inputs)
+    except InputError as error:
+        if not error.missing:
+            raise
+    raise missing_inputs(_needs(tasks, inputs), inputs)  # all of them, not the first text's alone
+
+
+def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
     names = task_names(tasks)
     places = {id(task): n for n, task in enumerate(tasks)}
     planned: list[PlannedTask] = []
@@ -63,11 +74,42 @@ def plan(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
                 persona=task.agent.persona(inputs),
                 description=interpolate(task.description, inputs, f"{where} description"),
                 expected_output=interpolate(task.expected_output, inputs, f"{where} expected_output"),
-                output_file=interpolate(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
+                output_file=_path(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
                 context=None if given is None else tuple(places[id(item)] for item in given),
             )
         )
     return planned
+
+
+def _needs(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> dict[str, set[str]]:
+    """For each text of the tasks and their agents, the names that it needs and that are not there."""
+    needs: dict[str, set[str]] = {}
+    for name, task in zip(task_names(tasks), tasks, strict=True):
+        agent = task.agent
+        assert agent
+        texts: list[tuple[str, Task | Agent, str]] = []
+        texts += [(f"task {name!r}", task, field) for field in ("description", "expected_output", "output_file")]
+        texts += [(f"agent {agent.role!r}", agent, field) for field in ("role", "goal", "backstory")]
+        for owner, definition, field in texts:
+            missing = placeholders(getattr(definition, field) or "") - inputs.keys()
+            if missing:  # two agents may have the same role
+                needs[f"{owner} {field}"] = needs.get(f"{owner} {field}", set()) | missing
+    return needs
+
+
+def _path(template: str, inputs: Mapping[str, Any], where: str) -> str:
+    """A file's path with the inputs put in, which come from outside and must not lead out of its folder."""
+    path = interpolate(template, inputs, where)
+    if path == template:
+        return path
+    rooted = path.startswith(("/", "\\", "~")) and path[0] != template[0]
+    drive = PureWindowsPath(path).drive != PureWindowsPath(template).drive
+    if rooted or drive or ".." in PureWindowsPath(path).parts or not PureWindowsPath(path).name or "\0" in path:
+        raise InputError(
+            f"{where} {template!r} becomes {path!r}, which is no path of a file within its folder: "
+            "an input may not hold '..', begin at the root, or be empty there"
+        )
+    return path
 
 
 def task_names(tasks: Sequence[Task]) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from quarterdeck.agent import prompts
-from quarterdeck.agent.fields import as_list
+from quarterdeck.agent.fields import as_list, distinct
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.agent.structured import parse
@@ -200,11 +200,17 @@ class TaskRun:
     async def _deliver(self, output: TaskOutput) -> None:
         """Writes the file and calls the callbacks: before the task counts as finished, so at least once."""
         if self.planned.output_file:
-            await call_in_thread(_write, Path(self.planned.output_file), output, self.task.create_directory)
-        callbacks: Sequence[Callable[..., Any] | None] = (self.task.callback, self.task_callback)
-        for function in dict.fromkeys(callbacks):
-            if function is not None:
-                await call(function, output)
+            await self._write(Path(self.planned.output_file), output)
+        for function in distinct([self.task.callback, self.task_callback]):
+            await call(function, output)
+
+    async def _write(self, path: Path, output: TaskOutput) -> None:
+        try:
+            await call_in_thread(_write, path, output, self.task.create_directory)
+        except OSError as error:
+            raise TaskError(
+                f"task {self.planned.name!r}: output_file {str(path)!r} cannot be written: {error.strerror or error}"
+            ) from error
 
 
 def _write(path: Path, output: TaskOutput, create_directory: bool) -> None:
