@@ -138,3 +138,62 @@ def test_guardrail_signatures_are_checked(make_agent: Any, make_task: Any) -> No
     text.__annotations__["return"] = str
     with pytest.raises(ConfigError, match=r"text must return tuple\[bool"):
         make_task(agent, guardrail=text)
+
+
+def test_an_accepted_output_has_passed_every_guardrail(make_agent: Any, make_task: Any) -> None:
+    """A new answer, asked for by the second guardrail, is shown to the first one too."""
+    seen: list[tuple[str, str]] = []
+
+    def short(output: TaskOutput) -> tuple[bool, Any]:
+        seen.append(("short", output.raw))
+        return (True, output) if len(output.raw) < 10 else (False, "be shorter")
+
+    def polite(output: TaskOutput) -> tuple[bool, Any]:
+        seen.append(("polite", output.raw))
+        return (True, output) if "please" in output.raw else (False, "say please")
+
+    agent = make_agent(["go", "go now, if you please", "please go"])
+    assert Crew(tasks=[make_task(agent, guardrails=[short, polite])]).kickoff().raw == "please go"
+    assert [name for name, _ in seen] == ["short", "polite", "short", "short", "polite"]
+
+
+def test_each_guardrail_has_its_own_retries(make_agent: Any, make_task: Any) -> None:
+    """``guardrail_max_retries`` counts each guardrail's refusals, and only those."""
+    agent = make_agent(["a", "b", "ab", "b"])
+    with_a = lambda o: (True, o) if "a" in o.raw else (False, "no a")  # noqa: E731
+    with_b = lambda o: (True, o) if "b" in o.raw else (False, "no b")  # noqa: E731
+    crew = Crew(tasks=[make_task(agent, guardrails=[with_a, with_b], guardrail_max_retries=1)])
+    assert crew.kickoff().raw == "ab"
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_guardrail_may_change_the_instance(make_agent: Any, make_task: Any, tmp_path: Any, in_place: bool) -> None:
+    """What it changes in the output, in place or in a copy, is the task's output, also from the journal."""
+
+    def deeper(output: TaskOutput) -> tuple[bool, Any]:
+        assert isinstance(output.pydantic, Berth)
+        if in_place:
+            output.pydantic.depth += 1
+            return True, output
+        better = output.pydantic.model_copy(update={"depth": output.pydantic.depth + 1})
+        return True, output.model_copy(update={"pydantic": better})
+
+    stop: list[Any] = [RuntimeError("the callback's fault")]
+
+    def once(output: TaskOutput) -> None:
+        if stop:
+            raise stop.pop()
+
+    task = make_task(make_agent([GOOD]), output_pydantic=Berth, guardrail=deeper, callback=once)
+    crew = Crew(tasks=[task])
+    run: dict[str, Any] = {"journal": tmp_path / "runs.db", "run_id": "r"}
+    with pytest.raises(RuntimeError, match="callback"):
+        crew.kickoff(**run)
+    for _ in range(2):  # goes on after the guardrail; then all from the journal
+        assert crew.kickoff(**run).pydantic == Berth(harbour="Bergen", depth=15.5)
+
+
+def test_output_json_with_a_response_model(make_agent: Any, make_task: Any) -> None:
+    """``response_model`` beside the same class asks for the same; the output's form is the other's."""
+    output = Crew(tasks=[make_task(make_agent([GOOD]), output_json=Berth, response_model=Berth)]).kickoff()
+    assert (output.json_dict, output.pydantic) == ({"harbour": "Bergen", "depth": 14.5}, None)

@@ -120,23 +120,27 @@ class TaskRun:
             feedback = prompts.human_feedback(answer.feedback, output.raw)
 
     async def _guarded(self, feedback: str) -> TaskOutput:
-        """Works until every guardrail lets the output pass."""
+        """Works until every guardrail lets the output pass: a new answer is shown to all of them again."""
         output = await self._tried(feedback)
         guardrails = [*as_list(self.task.guardrail), *self.task.guardrails]
-        for number, guardrail in enumerate(guardrails, 1):
-            for retry in range(self.task.guardrail_max_retries + 1):
-                path = f"{self.planned.name}/{self._attempt}/guardrail/{number}"
-                verdict = await judge(self.run, path, guardrail, output)
-                if verdict.ok:
-                    if verdict.output is not None:
-                        output = self._output(Answer(verdict.output["raw"], None, output.messages))
-                    break
-                if retry == self.task.guardrail_max_retries:
-                    raise GuardrailError(
-                        f"task {self.planned.name!r}: guardrail {verdict.guardrail} refused the output after "
-                        f"{retry} retries: {verdict.feedback}"
-                    )
-                output = await self._tried(prompts.guardrail_feedback(verdict.feedback, output.raw))
+        refusals = [0] * len(guardrails)
+        number = 0
+        while number < len(guardrails):
+            path = f"{self.planned.name}/{self._attempt}/guardrail/{number + 1}"
+            verdict = await judge(self.run, path, guardrails[number], output)
+            if verdict.ok:
+                if verdict.output is not None:
+                    output = self._output(Answer(verdict.output["raw"], None, output.messages))
+                number += 1
+                continue
+            if refusals[number] == self.task.guardrail_max_retries:
+                raise GuardrailError(
+                    f"task {self.planned.name!r}: guardrail {verdict.guardrail} refused the output after "
+                    f"{refusals[number]} retries: {verdict.feedback}"
+                )
+            refusals[number] += 1
+            output = await self._tried(prompts.guardrail_feedback(verdict.feedback, output.raw))
+            number = 0
         return output
 
     async def _tried(self, feedback: str) -> TaskOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -28,13 +29,14 @@ async def judge(run: Run, path: str, guardrail: Callable[..., Any], output: Task
     if isinstance(done, GuardrailFinished):
         return done
     name = getattr(guardrail, "__name__", type(guardrail).__name__)
+    before = _content(output)  # the guardrail may change the output in place
     ok, value = _verdict(name, await call(guardrail, output))
     event = GuardrailFinished(
         path=path,
         guardrail=name,
         ok=ok,
         feedback="" if ok else str(value),
-        output=_replacement(name, value) if ok and value is not output else None,
+        output=_replacement(name, value, before) if ok else None,
     )
     await run.record(event)
     return event
@@ -50,9 +52,22 @@ def _verdict(name: str, answer: Any) -> tuple[bool, Any]:
     return ok, value
 
 
-def _replacement(name: str, value: Any) -> dict[str, Any]:
-    if isinstance(value, TaskOutput):
-        return {"raw": value.raw}
+def _replacement(name: str, value: Any, before: dict[str, Any]) -> dict[str, Any] | None:
+    """The text that the guardrail put in place of the output's; None where it left the output as it was."""
     if isinstance(value, str):
         return {"raw": value}
-    raise GuardrailError(f"guardrail {name} returned (True, {type(value).__name__}); expected the TaskOutput or a str")
+    if not isinstance(value, TaskOutput):
+        kind = type(value).__name__
+        raise GuardrailError(f"guardrail {name} returned (True, {kind}); expected the TaskOutput or a str")
+    after = _content(value)
+    if after == before:
+        return None
+    if after["raw"] != before["raw"]:
+        return {"raw": value.raw}
+    if after["pydantic"] != before["pydantic"] and value.pydantic:  # the text follows the instance
+        return {"raw": value.pydantic.model_dump_json(by_alias=True)}
+    return {"raw": json.dumps(value.json_dict, ensure_ascii=False)}
+
+
+def _content(output: TaskOutput) -> dict[str, Any]:
+    return output.model_dump(mode="json", include={"raw", "pydantic", "json_dict"})
