@@ -8,12 +8,19 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from tests.crew.conftest import prompt, roles
 
-from quarterdeck import Agent, Crew, Task
+from quarterdeck import Agent, Budget, Crew, Task
 from quarterdeck.agent import AgentAction, AgentFinish
-from quarterdeck.errors import BadRequestError, ContextTooLongError, MalformedResponseError, TaskTimeoutError
-from quarterdeck.events import LimitReached
+from quarterdeck.errors import (
+    BadRequestError,
+    ConfigError,
+    ContextTooLongError,
+    MalformedResponseError,
+    TaskTimeoutError,
+)
+from quarterdeck.events import LimitReached, ToolFinished
 from quarterdeck.testing import LoopbackServer, ScriptedLLM, after, call
 from quarterdeck.tools import BaseTool, tool
 
@@ -245,13 +252,64 @@ def test_a_model_held_to_a_schema_calls_tools(make_agent: Any, make_task: Any, l
 
 
 def test_step_callbacks(make_agent: Any, make_task: Any, lookup: Any) -> None:
-    """One for each tool call and one at the end, to the agent's and the crew's."""
+    """One for each tool call and one at the end, to the agent's and the crew's; one that is both is called once."""
     steps: list[Any] = []
-    agent = make_agent([call("lookup", query="x"), "final"], tools=[lookup], step_callback=steps.append)
-    Crew(tasks=[make_task(agent)], step_callback=steps.append).kickoff()
-    assert [type(s) for s in steps] == [AgentAction, AgentAction, AgentFinish, AgentFinish]
-    assert (steps[0].tool, steps[0].tool_input, steps[0].result) == ("lookup", {"query": "x"}, "record of x")
-    assert steps[-1].output == "final"
+    crews: list[Any] = []
+
+    async def crew_step(step: Any) -> None:
+        crews.append(step)
+
+    for function in (crew_step, steps.append):
+        steps.clear()
+        agent = make_agent([call("lookup", query="x"), "final"], tools=[lookup], step_callback=steps.append)
+        Crew(tasks=[make_task(agent)], step_callback=function).kickoff()
+        assert [type(s) for s in steps] == [AgentAction, AgentFinish]
+        assert (steps[0].tool, steps[0].tool_input, steps[0].result) == ("lookup", {"query": "x"}, "record of x")
+        assert steps[-1].output == "final"
+    assert crews == steps
+
+
+def test_the_last_step_is_the_answer(make_agent: Any, make_task: Any) -> None:
+    """Also where a tool gave it, and after a repair: once, with the text that was accepted."""
+
+    class Note(BaseModel):
+        text: str
+
+    @tool("note", result_as_answer=True)
+    def note() -> str:
+        """Note."""
+        return '{"text": "noted"}'
+
+    steps: list[Any] = []
+    by_tool = make_agent([call("note")], tools=[note], step_callback=steps.append)
+    Crew(tasks=[make_task(by_tool)]).kickoff()
+    assert [type(s) for s in steps] == [AgentAction, AgentFinish]
+    assert steps[1].output == '{"text": "noted"}'
+    steps.clear()
+    repaired = make_agent(["no", '{"text": "x"}'], step_callback=steps.append)
+    Crew(tasks=[make_task(repaired, output_pydantic=Note)]).kickoff()
+    assert [s.output for s in steps] == ['{"text": "x"}']
+
+
+def test_a_call_of_an_unknown_tool_is_in_the_trace(make_agent: Any, make_task: Any, lookup: Any) -> None:
+    """A refused call is an event like any other, with its reason."""
+    agent = make_agent([call("nothing", a=1), "final"], tools=[lookup])
+    events: list[Any] = []
+    Crew(tasks=[make_task(agent)]).kickoff(on_event=events.append)
+    (event,) = [e for e in events if isinstance(e, ToolFinished)]
+    assert (event.tool, event.arguments, event.ok, event.reason) == ("nothing", {"a": 1}, False, "unknown_tool")
+    assert event.output == agent.llm.requests[1].messages[-1]["content"]
+
+
+def test_a_wait_for_the_rate_is_an_event(make_agent: Any, make_task: Any) -> None:
+    """A live view can tell why nothing happens."""
+    agent = make_agent(["one", "two"], max_rpm=1)
+    events: list[Any] = []
+    crew = Crew(tasks=[make_task(agent), make_task(agent)])
+    output = crew.kickoff(on_event=events.append, budget=Budget(max_seconds=0.3))
+    assert (output.status, len(agent.llm.requests)) == ("limited", 1)
+    limits = [(e.path, e.limit, e.allowed) for e in events if isinstance(e, LimitReached)]
+    assert limits == [("task_2/1", "max_rpm", 1.0), ("", "max_seconds", 0.3)]
 
 
 def test_tool_cache(make_agent: Any, make_task: Any) -> None:
@@ -304,16 +362,51 @@ def test_prompt_control(make_agent: Any, make_task: Any) -> None:
     Crew(tasks=[make_task(one)]).kickoff()
     assert roles(one, 0) == ["user"]
     assert "Pilot" in prompt(one)
-    own = make_agent(["x"], system_template="I am {role}: {goal}", prompt_template="<<{{ .Prompt }}>>")
+    own = make_agent(["x"], system_template="I am {role}: {goal}")
     Crew(tasks=[make_task(own)]).kickoff()
-    assert own.llm.requests[0].messages[0]["content"] == "I am Pilot: Know the way"
-    assert prompt(own).startswith("<<Do it.")
+    assert own.llm.requests[0].messages[0] == {"role": "system", "content": "I am Pilot: Know the way"}
+    asked = make_agent(["x"], prompt_template="<<{{ .Prompt }}>>")
+    Crew(tasks=[make_task(asked)]).kickoff()
+    assert roles(asked, 0) == ["system", "user"]
+    assert prompt(asked).startswith("<<Do it.")
     dated = make_agent(["x"], inject_date=True, date_format="%d.%m.%Y")
     Crew(tasks=[make_task(dated)]).kickoff()
     assert datetime.datetime.now().strftime("%d.%m.%Y") in dated.llm.requests[0].messages[0]["content"]
     marked = make_agent(["x"])
     Crew(tasks=[make_task(marked, markdown=True)]).kickoff()
     assert "Markdown" in prompt(marked)
+
+
+def test_templates_as_in_crewai(make_agent: Any, make_task: Any) -> None:
+    """Both templates make one user message, with the tokens of CrewAI put in; the response's tail stops the answer."""
+    agent = make_agent(
+        ["x"],
+        system_template="<s>{{ .System }}</s>",
+        prompt_template="<u>{{ .Prompt }}</u>",
+        response_template="<a>{{ .Response }}</a>",
+        inject_date=True,
+    )
+    Crew(tasks=[make_task(agent)]).kickoff()
+    (message,) = agent.llm.requests[0].messages
+    assert message["role"] == "user"
+    text = message["content"]
+    assert text.startswith("<s>You are Pilot.")
+    assert f"{datetime.datetime.now().year}" in text.partition("</s>")[0]
+    assert text.endswith("</s>\n<u>Do it.\n\nExpected output: It</u>\n<a>")
+    assert list(agent.llm.requests[0].stop) == ["</a>"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"prompt_template": "no token"}, r"prompt_template.*\{\{ \.Prompt \}\}"),
+        ({"response_template": "no token"}, r"response_template.*\{\{ \.Response \}\}"),
+    ],
+)
+def test_templates_without_their_token(make_agent: Any, fields: Any, expected: str) -> None:
+    """A prompt without its task is found when the agent is made."""
+    with pytest.raises(ConfigError, match=expected):
+        make_agent(["x"], **fields)
 
 
 def test_max_tokens_reach_the_provider() -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Unpack, cast
+from functools import partial
+from typing import Any, ClassVar, Unpack
 
-from pydantic import BaseModel, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator
 
 from quarterdeck.agent import prompts
-from quarterdeck.agent.fields import Definition, as_list, as_tools
+from quarterdeck.agent.conversation import conversation
+from quarterdeck.agent.fields import Definition, as_tools, distinct
 from quarterdeck.agent.interpolation import interpolate, placeholders
 from quarterdeck.agent.loop import Answer, Loop
 from quarterdeck.agent.output import LiteAgentOutput
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.concurrency import run_sync
-from quarterdeck.errors import ConfigError, RunStopped, TaskTimeoutError
+from quarterdeck.errors import InputError, RunStopped, TaskTimeoutError
+from quarterdeck.events import LimitReached
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
@@ -26,6 +30,9 @@ from quarterdeck.tools import BaseTool
 from quarterdeck.tools.names import name_tools
 
 _LATER = "is not supported"
+
+_SYSTEM, _PROMPT, _RESPONSE = "{{ .System }}", "{{ .Prompt }}", "{{ .Response }}"
+_SYSTEM_TOKENS = re.compile(rf"{re.escape(_SYSTEM)}|\{{(?:role|goal|backstory)\}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +64,11 @@ class Agent(Definition):
         cache: Whether results of equal tool calls may be used again, where the crew has ``cache=True``.
         respect_context_window: Cuts a conversation that no longer fits the model, and goes on; else it fails.
         use_system_prompt: False puts everything into one user message, for models without a system role.
-        system_template: Replaces the system prompt; ``{role}``, ``{goal}`` and ``{backstory}`` are put in.
+        system_template: Replaces the system prompt; ``{{ .System }}`` (what it would have been), ``{role}``, ``{goal}``
+            and ``{backstory}`` are put in. Together with a prompt_template it makes one user message.
         prompt_template: Replaces the user prompt; ``{{ .Prompt }}`` is where the task goes.
+        response_template: What the answer stands in: the part before ``{{ .Response }}`` ends the prompt, the part
+            after it ends the answer.
         inject_date: Tells the agent today's date.
         date_format: Its format (strftime).
         max_tokens: Upper limit of each answer, in tokens.
@@ -70,7 +80,6 @@ class Agent(Definition):
         "allow_code_execution": f"{_LATER}: give the agent a tool that runs code in a sandbox of yours",
         "code_execution_mode": "has no meaning here; leave it out",
         "multimodal": "is not needed: give images as content parts to a model that takes them",
-        "response_template": _LATER,
         "from_repository": f"{_LATER}: it is a service of CrewAI",
         "a2a": _LATER,
         "apps": f"{_LATER}: it is a service of CrewAI",
@@ -112,6 +121,7 @@ class Agent(Definition):
     use_system_prompt: bool = True
     system_template: str | None = None
     prompt_template: str | None = None
+    response_template: str | None = None
     inject_date: bool = False
     date_format: str = "%Y-%m-%d"
     max_tokens: int | None = Field(default=None, ge=1)
@@ -127,6 +137,14 @@ class Agent(Definition):
     @classmethod
     def _make_tools(cls, value: Any) -> list[BaseTool]:
         return as_tools(value)
+
+    @field_validator("prompt_template", "response_template")
+    @classmethod
+    def _check_template(cls, value: str | None, info: ValidationInfo) -> str | None:
+        token = _PROMPT if info.field_name == "prompt_template" else _RESPONSE
+        if value and token not in value:
+            raise ValueError(f"{info.field_name} needs {token}, which is where it goes; got {value[:60]!r}")
+        return value
 
     def model_post_init(self, context: Any) -> None:
         """Makes the rate limit, which all runs share."""
@@ -151,19 +169,32 @@ class Agent(Definition):
 
     def first_messages(self, persona: Persona, prompt: str) -> list[Message]:
         """How a conversation with the model begins."""
-        if self.system_template:
-            system = self.system_template
-            for name in ("role", "goal", "backstory"):
-                system = system.replace(f"{{{name}}}", getattr(persona, name))
-        else:
-            system = prompts.system(persona.role, persona.goal, persona.backstory)
-        if self.inject_date:
-            system += f"\nToday is {datetime.datetime.now().strftime(self.date_format)}."
+        system = self.system(persona)
         if self.prompt_template:
-            prompt = self.prompt_template.replace("{{ .Prompt }}", prompt)
+            prompt = self.prompt_template.replace(_PROMPT, prompt)
+        if self.response_template:
+            prompt = f"{prompt}\n{self.response_template.partition(_RESPONSE)[0]}".rstrip("\n")
+        if self.system_template and self.prompt_template:  # as in CrewAI: the template has the roles' own marks
+            return [{"role": "user", "content": f"{system}\n{prompt}"}]
         if self.use_system_prompt:
             return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
         return [{"role": "user", "content": f"{system}\n\n{prompt}"}]
+
+    def system(self, persona: Persona) -> str:
+        """Who the agent is, in this module's words or the template's."""
+        system = prompts.system(persona.role, persona.goal, persona.backstory)
+        today = f"\nToday is {datetime.datetime.now().strftime(self.date_format)}." if self.inject_date else ""
+        if not self.system_template:
+            return system + today
+        values = {"{role}": persona.role, "{goal}": persona.goal, "{backstory}": persona.backstory}
+        values[_SYSTEM] = system + today
+        text = _SYSTEM_TOKENS.sub(lambda match: values[match[0]], self.system_template)
+        return text if _SYSTEM in self.system_template else text + today
+
+    def _stop(self) -> tuple[str, ...]:
+        """What ends an answer: the end of the response template."""
+        end = (self.response_template or "").partition(_RESPONSE)[2].strip()
+        return (end,) if end else ()
 
     def needs_schema_text(self) -> bool:
         """Whether its model has to be told an answer's schema in words."""
@@ -200,6 +231,10 @@ class Agent(Definition):
             LLMError: A call to the model failed.
         """
         limit = self._rate or rate
+
+        def waiting(allowed: int) -> None:
+            run.emit(LimitReached(path=path, limit="max_rpm", allowed=allowed, used=allowed))
+
         loop = Loop(
             run=run,
             path=path,
@@ -210,10 +245,11 @@ class Agent(Definition):
             model=model,
             max_iter=self.max_iter,
             max_tokens=self.max_tokens,
+            stop=self._stop(),
             shrink=self.respect_context_window,
             cache=cache and self.cache,
-            wait=limit.wait if limit else None,
-            on_step=[*as_list(self.step_callback), *self.callbacks, *as_list(step_callback)],
+            wait=partial(limit.wait, waiting) if limit else None,
+            on_step=distinct([self.step_callback, *self.callbacks, step_callback]),
         )
         return await _within(self.max_execution_time, persona.role, loop.answer())
 
@@ -262,13 +298,15 @@ class Agent(Definition):
         Raises:
             LLMError: A call to the model failed.
             ConfigError: ``messages`` is empty or of another form.
+            InputError: Its role, goal or backstory has placeholders.
         """
-        conversation = self._conversation(messages, response_format)
+        persona = self._alone()
+        schema = response_format.model_json_schema() if response_format and self.needs_schema_text() else None
+        begin = self._begin(persona, messages, schema)
         run = await open_run(**options)
-        persona = self.persona({})
         await run.begin(persona.role, {"messages": messages}, persona.role)
         try:
-            answer = await self.work(run, "agent/1", persona, conversation, model=response_format)
+            answer = await self.work(run, "agent/1", persona, begin, model=response_format)
         except (RunStopped, asyncio.CancelledError) as error:
             stop = run.stop_behind(error)
             await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)
@@ -279,7 +317,7 @@ class Agent(Definition):
                 cost_usd=run.cost_usd,
                 status=stop.status,
                 ended_by=stop.ended_by,
-                messages=conversation,
+                messages=begin,
             )
         except Exception as error:
             await run.end("failed", error=f"{type(error).__name__}: {error}")
@@ -294,15 +332,20 @@ class Agent(Definition):
             messages=answer.messages,
         )
 
-    def _conversation(self, messages: Any, response_format: type[BaseModel] | None) -> list[Message]:
+    def _begin(self, persona: Persona, messages: Any, schema: dict[str, Any] | None) -> list[Message]:
         if isinstance(messages, str) and messages.strip():
-            schema = response_format.model_json_schema() if response_format and self.needs_schema_text() else None
-            return self.first_messages(self.persona({}), prompts.task(messages, "", "", "", schema))
-        if isinstance(messages, list) and messages:
-            begin = self.first_messages(self.persona({}), "")
-            given = cast("list[Message]", messages)
-            return [*begin[:-1], *given] if self.use_system_prompt else list(given)
-        raise ConfigError(f"messages must be a text or a list of messages with at least one, got {messages!r}")
+            return self.first_messages(persona, prompts.task(messages, "", "", "", schema))
+        return conversation(messages, self.system(persona), schema, system_role=self.use_system_prompt)
+
+    def _alone(self) -> Persona:
+        missing = tuple(sorted(self.placeholders()))
+        if missing:
+            raise InputError(
+                f"agent {self.role!r} needs the inputs {', '.join(missing)}, and on its own it takes none: "
+                "write them out, or run it in a Crew",
+                missing,
+            )
+        return self.persona({})
 
 
 async def _within(seconds: float | None, role: str, work: Awaitable[Answer]) -> Answer:

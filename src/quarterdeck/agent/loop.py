@@ -19,7 +19,7 @@ from quarterdeck.llm import text_protocol
 from quarterdeck.llm.base import BaseLLM
 from quarterdeck.llm.types import LLMRequest, LLMResponse, Message, OutputSchema, ToolCall, ToolSpec
 from quarterdeck.runtime.run import Run
-from quarterdeck.runtime.steps import llm_step, tool_step
+from quarterdeck.runtime.steps import llm_step, tool_step, unknown_tool_step
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.base import tool_spec
 from quarterdeck.tools.names import name_tools
@@ -50,6 +50,7 @@ class Loop:
         model: The class that the answer must fit, or None.
         max_iter: Calls to the model before it must answer.
         max_tokens: Upper limit of each of the model's answers, or None.
+        stop: Texts that end an answer.
         shrink: Whether a conversation that is too long is cut and sent again.
         cache: Whether results of equal tool calls are used again.
         wait: Awaited before each call to the model.
@@ -65,6 +66,7 @@ class Loop:
     model: type[BaseModel] | None = None
     max_iter: int = 25
     max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
     shrink: bool = True
     cache: bool = False
     wait: Callable[[], Awaitable[None]] | None = None
@@ -72,6 +74,7 @@ class Loop:
     specs: tuple[ToolSpec, ...] = field(init=False)
     _calls: int = 0
     _tool_calls: int = 0
+    _reasoning: str = ""
 
     def __post_init__(self) -> None:
         self.specs = tuple(tool_spec(item, name) for name, item in self.tools.items())
@@ -88,13 +91,14 @@ class Loop:
         parsed = await self._parsed(text) if self.model else None
         if parsed is not None:
             text = str(self.messages[-1]["content"])
+        await self._tell(AgentFinish(self._reasoning, text, text))
         return Answer(text, parsed, self.messages)
 
     async def _work(self) -> str:
         for _ in range(self.max_iter):
             response = await self._ask()
             if not response.tool_calls:
-                return await self._finish(response)
+                return self._finish(response)
             self.messages.append(response.to_message())
             answer = await self._use_tools(response)
             if answer is not None:
@@ -104,13 +108,13 @@ class Loop:
             LimitReached(path=self.path, limit="max_iter", allowed=float(self.max_iter), used=float(self.max_iter))
         )
         self.messages.append({"role": "user", "content": prompts.FORCE_ANSWER})
-        return await self._finish(await self._ask(tool_choice="none"))
+        return self._finish(await self._ask(tool_choice="none"))
 
-    async def _finish(self, response: LLMResponse) -> str:
+    def _finish(self, response: LLMResponse) -> str:
         if not response.text.strip():
             raise MalformedResponseError(f"{self.llm.model} gave an empty answer", model=self.llm.model)
         self.messages.append({"role": "assistant", "content": response.text})
-        await self._tell(AgentFinish(response.reasoning or "", response.text, response.text))
+        self._reasoning = response.reasoning or ""
         return response.text
 
     async def _tell(self, step: AgentAction | AgentFinish) -> None:
@@ -128,7 +132,7 @@ class Loop:
         schema = None
         if self.model and self.llm.supports_output_schema():
             schema = OutputSchema(self.model.__name__, self.model.model_json_schema())
-        return LLMRequest(tuple(self.messages), self.specs, tool_choice, schema, max_tokens=self.max_tokens)
+        return LLMRequest(tuple(self.messages), self.specs, tool_choice, schema, self.stop, self.max_tokens)
 
     async def _ask_in_text(self, tool_choice: Literal["auto", "none"]) -> LLMResponse:
         """For a model without tool calls: they are described in the prompt, and read from the text."""
@@ -191,17 +195,17 @@ class Loop:
         answer: str | None = None
         for item, (event, text) in zip(calls, results, strict=True):
             self.messages.append({"role": "tool", "tool_call_id": item.id, "name": item.name, "content": text})
-            if event is not None and event.is_answer and answer is None:
+            if event.is_answer and answer is None:
                 answer = event.output
-            if self.on_step and (event is None or event.path not in known):
-                arguments = event.arguments if event else {}
-                await self._tell(AgentAction(response.text, item.name, arguments, response.text, text))
+            if event.path not in known:
+                await self._tell(AgentAction(response.text, item.name, event.arguments, response.text, text))
         return answer
 
-    async def _use_tool(self, path: str, item: ToolCall) -> tuple[ToolFinished | None, str]:
+    async def _use_tool(self, path: str, item: ToolCall) -> tuple[ToolFinished, str]:
         tool = self.tools.get(item.name)
         if tool is None:
-            return None, f"There is no tool {item.name!r}. The tools are: {', '.join(self.tools) or 'none'}."
+            event = await unknown_tool_step(self.run, path, item, self.tools, agent=self.role)
+            return event, event.output
         event = await tool_step(self.run, path, tool, item, agent=self.role, cache=self.cache)
         text = self.run.results.cut(path, event.output, tool.max_result_chars)
         if text != event.output:

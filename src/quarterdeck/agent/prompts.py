@@ -15,7 +15,12 @@ def system(role: str, goal: str, backstory: str) -> str:
     return f"You are {role}. Your goal: {goal}\n{backstory}".rstrip()
 
 
-def task(description: str, expected_output: str, context: str, feedback: str, schema: dict[str, Any] | None) -> str:
+def schema(schema: dict[str, Any]) -> str:
+    """Asks for JSON of a schema."""
+    return f"Answer with JSON alone, fitting this schema:\n{json.dumps(schema, ensure_ascii=False)}"
+
+
+def task(description: str, expected_output: str, context: str, feedback: str, form: dict[str, Any] | None) -> str:
     """What is to be done.
 
     Args:
@@ -23,13 +28,13 @@ def task(description: str, expected_output: str, context: str, feedback: str, sc
         expected_output: What its result looks like.
         context: Outputs of earlier tasks.
         feedback: What was wrong with the last try, or what a person said about it.
-        schema: JSON Schema of the answer, where the model has to be told.
+        form: JSON Schema of the answer, where the model has to be told.
     """
     parts = [description]
     if expected_output:
         parts.append(f"Expected output: {expected_output}")
-    if schema is not None:
-        parts.append(f"Answer with JSON alone, fitting this schema:\n{json.dumps(schema, ensure_ascii=False)}")
+    if form is not None:
+        parts.append(schema(form))
     if context:
         parts.append(f"Context:\n{context}")
     if feedback:

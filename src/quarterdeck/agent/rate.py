@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 
 class RateLimit:
@@ -26,14 +27,21 @@ class RateLimit:
         self._waiting: deque[object] = deque()
         self._lock = threading.Lock()
 
-    async def wait(self) -> None:
-        """Waits until the caller may go. One that is cancelled meanwhile does not count."""
+    async def wait(self, waiting: Callable[[int], None] | None = None) -> None:
+        """Waits until the caller may go. One that is cancelled meanwhile does not count.
+
+        Args:
+            waiting: Called once with ``max_rpm`` where the caller has to wait.
+        """
         ticket = object()
         with self._lock:
             self._waiting.append(ticket)
         try:
             # Not the whole wait at once: callers before this one may give up, on other event loops too.
-            while (seconds := self._pass(ticket)) > 0:  # noqa: ASYNC110
+            while (seconds := self._pass(ticket)) > 0:
+                if waiting:
+                    waiting(self._max)
+                    waiting = None
                 await asyncio.sleep(min(seconds, self._window / 60))
         except BaseException:
             with self._lock:

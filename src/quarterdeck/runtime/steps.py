@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -155,6 +155,44 @@ async def tool_step(
         cached=result.cached,
         seconds=round(result.seconds, 6),
         is_answer=result.is_answer,
+    )
+    await run.record(event)
+    return event
+
+
+async def unknown_tool_step(
+    run: Run, path: str, call: ToolCall, known: Iterable[str], *, agent: str = ""
+) -> ToolFinished:
+    """The answer to a call of a tool that is not there; it counts as a tool call.
+
+    Args:
+        run: The run.
+        path: The step's path.
+        call: What the model asked for.
+        known: Names of the tools that are there.
+        agent: Role of the agent that calls, for the events.
+
+    Raises:
+        RunStopped: The run has been stopped, or a limit is reached.
+    """
+    done = run.finished.get(path)
+    if isinstance(done, ToolFinished):
+        return done
+    run.check()
+    try:
+        run.meter.before_tool()
+    except RunStopped as stop:
+        raise run.stop(stop) from None
+    text = f"There is no tool {call.name!r}. The tools are: {', '.join(known) or 'none'}."
+    event = ToolFinished(
+        path=path,
+        tool=call.name,
+        arguments=_arguments(call),
+        agent=agent,
+        output=text,
+        ok=False,
+        error=text,
+        reason="unknown_tool",
     )
     await run.record(event)
     return event
