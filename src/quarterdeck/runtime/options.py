@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from quarterdeck.budget import Budget
+from quarterdeck.errors import ConfigError
 from quarterdeck.events import Subscriber
 from quarterdeck.runtime.human import HumanAnswer, HumanInput
 from quarterdeck.runtime.journal import Journal, OpenRun
@@ -46,3 +47,46 @@ class RunOptions(TypedDict, total=False):
     human: HumanInput | None
     answers: Mapping[str, HumanAnswer] | None
     attach: Callable[[Run], None] | None
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Checks what a kickoff was given.
+
+    Raises:
+        TypeError: An option is not known.
+        ConfigError: An option is of another type.
+    """
+    for name, value in options.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise TypeError(f"kickoff has no option {name}; it takes inputs, {', '.join(sorted(_CHECKS))}")
+        if value is not None and not check[0](value):
+            raise ConfigError(f"{name} must be {check[1]}, got {type(value).__name__} {str(value)[:60]!r}")
+
+
+def _all_of(kind: Any) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        if not isinstance(value, Mapping):
+            return False
+        items = cast("Mapping[Any, Any]", value).items()
+        return all(isinstance(path, str) and isinstance(item, kind) for path, item in items)
+
+    return check
+
+
+def _is(kind: Any) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+_CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "journal": (_is(str | os.PathLike | Journal | OpenRun), "the path of a file, the URL of a database or a Journal"),
+    "run_id": (_is(str), "a str"),
+    "budget": (_is(Budget), "a Budget"),
+    "on_event": (callable, "a function of an event"),
+    "stream": (_is(bool), "True or False"),
+    "resolve": (_all_of(str | None), "a dict of paths and results (str or None)"),
+    "human": (lambda value: callable(getattr(value, "ask", None)), "an object with a method ask (a HumanInput)"),
+    "answers": (_all_of(HumanAnswer), "a dict of paths and HumanAnswer"),
+    "attach": (callable, "a function of a run"),
+}
+assert _CHECKS.keys() == RunOptions.__annotations__.keys()

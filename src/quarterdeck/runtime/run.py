@@ -35,7 +35,7 @@ from quarterdeck.events import (
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.human import HumanAnswer, HumanInput, current_human_input
 from quarterdeck.runtime.journal import OpenRun, open_journal
-from quarterdeck.runtime.options import RunOptions
+from quarterdeck.runtime.options import RunOptions, check_options
 from quarterdeck.tools.cache import ToolCache
 from quarterdeck.tools.large import ResultStore
 from quarterdeck.tools.usage import ToolUsage
@@ -330,11 +330,9 @@ async def open_run(**options: Unpack[RunOptions]) -> Run:
 
     Raises:
         TypeError: An option is not known.
+        ConfigError: An option is of another type.
     """
-    unknown = options.keys() - RunOptions.__annotations__.keys()
-    if unknown:
-        known = ", ".join(sorted(RunOptions.__annotations__))
-        raise TypeError(f"kickoff has no option {', '.join(sorted(unknown))}; it takes inputs, {known}")
+    check_options(options)
     run_id = options.get("run_id") or str(uuid.uuid4())
     journal = options.get("journal")
     if journal is None or isinstance(journal, OpenRun):
