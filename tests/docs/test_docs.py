@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from quarterdeck.cli import app
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?P<skip><!-- not run[^>]*-->\n+)?```python\n(?P<code>.*?)```", re.DOTALL)
@@ -40,9 +42,17 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    """Links to other pages of the project."""
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    """Links to other pages of the project, and to their sections."""
+    for target, _, section in re.findall(r"\]\((?!https?:)([^)#]*)(#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        assert linked.exists(), f"{page.name} links to {target}"
+        assert not section or section in headings(linked), f"{page.name} links to {target}#{section}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found}
 
 
 def test_index_lists_every_page() -> None:
@@ -58,3 +68,12 @@ def test_make_targets_are_there() -> None:
     for page in PAGES:
         for target in re.findall(r"(?:^|`)make ([a-z][\w-]*)", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name}: make {target}"
+
+
+def test_commands_are_there() -> None:
+    """What the pages tell to type is a command of ours."""
+    commands = {c.name or getattr(c.callback, "__name__", "") for c in app.registered_commands}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for command in re.findall(r"(?:^|[`$&] ?|=\S+ )(?:quarterdeck|qd) ([a-z][\w-]*)", text, re.MULTILINE):
+            assert command in commands, f"{page.name}: quarterdeck {command}"
