@@ -31,7 +31,7 @@ from quarterdeck.server.worker import Worker, run_worker
 async def main():
     registry = Registry.load(["report@1=" + sys.argv[2] + ":crew"])
     store = await Store.open(sys.argv[1])
-    housekeeping = Housekeeping(store, every=0.1, dead_after=1.0)
+    housekeeping = Housekeeping(store, every=0.1, dead_after=3.0)
     worker = Worker(store, registry, beat_seconds=0.2, housekeeping=housekeeping)
     print(worker.id, flush=True)
     await run_worker(worker)
