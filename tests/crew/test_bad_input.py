@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -38,6 +39,8 @@ def undocumented(x: int) -> int:
 
 
 LATER = task()
+LOOP: list[Any] = []
+LOOP.append(LOOP)
 
 CASES: list[tuple[str, Any, str]] = [
     ("agent without role", lambda: Agent(goal="g"), "role is missing"),
@@ -46,9 +49,16 @@ CASES: list[tuple[str, Any, str]] = [
     ("agent with max_rpm as text", lambda: agent(max_rpm="many"), r"max_rpm.*'many'"),
     ("agent with negative time", lambda: agent(max_execution_time=-1), "max_execution_time"),
     ("agent with a number as model", lambda: agent(llm=3), "llm must be"),
-    ("agent with a function as tool", lambda: agent(tools=[undocumented]), "undocumented is no tool.*@tool"),
+    ("agent with a function as tool", lambda: agent(tools=[undocumented]), "tools: undocumented is no tool.*@tool"),
     ("agent with a tool class", lambda: agent(tools=[BaseTool]), r"write BaseTool\(\)"),
     ("agent with one tool, not in a list", lambda: agent(tools=tool("t")(_documented)), "tools must be a list"),
+    ("agent with a negative retry limit", lambda: agent(max_retry_limit=-1), "max_retry_limit"),
+    ("agent with a callback that is none", lambda: agent(step_callback="f"), r"step_callback.*'f'"),
+    (
+        "agent with a model of no tokens",
+        lambda: agent(llm={"model": "gpt-4o", "max_tokens": 0}),
+        "llm: max_tokens must be at",
+    ),
     ("agent with what is not here", lambda: agent(memory=True), "memory.*not supported"),
     ("agent with code execution", lambda: agent(allow_code_execution=True), "allow_code_execution"),
     ("agent with config of another type", lambda: agent(config="x"), "config must be a dict"),
@@ -59,6 +69,9 @@ CASES: list[tuple[str, Any, str]] = [
     ("task with an instance as model", lambda: task(output_pydantic=Model(x=1)), "output_pydantic"),
     ("task with text as context", lambda: task(context=["x"]), "context must be a list of Task"),
     ("task with a guardrail in words", lambda: task(guardrail="be nice"), "guardrail must be a function"),
+    ("task with a role as agent", lambda: task(agent="Pilot"), r"agent.*'Pilot'"),
+    ("task with a callback that is none", lambda: task(callback=[]), r"callback.*list"),
+    ("task with negative retries", lambda: task(guardrail_max_retries=-1), "guardrail_max_retries"),
     ("task with a path upwards", lambda: task(output_file="../x"), r"output_file.*\.\."),
     ("task with a home path", lambda: task(output_file="~/x"), "output_file"),
     ("task with shell in its path", lambda: task(output_file="x; rm y"), "output_file"),
@@ -68,6 +81,9 @@ CASES: list[tuple[str, Any, str]] = [
     ("crew with a task twice", lambda: Crew(tasks=[LATER, LATER]), "twice"),
     ("crew with a later context", lambda: Crew(tasks=[task(context=[LATER]), LATER]), "does not come before"),
     ("crew with a process of its own", lambda: crew(process="parallel"), "process"),
+    ("crew with a text as task", lambda: Crew(tasks=["x"]), r"tasks\.0.*'x'"),
+    ("crew with a role as agent", lambda: crew(agents=["Pilot"]), r"agents\.0.*'Pilot'"),
+    ("crew with a class of inputs that is none", lambda: crew(inputs_model=dict), "inputs_model"),
     ("crew with a typo", lambda: crew(agentz=[]), "did you mean 'agents'"),
     ("crew with a manager", lambda: crew(manager_llm="gpt-4o"), "manager_llm.*not supported"),
     ("crew with sharing", lambda: crew(share_crew=True), "nothing leaves your machine"),
@@ -79,6 +95,14 @@ CASES: list[tuple[str, Any, str]] = [
     ("inputs that are a list", lambda: crew().kickoff(["x"]), "inputs must be a dict"),
     ("inputs with a number as name", lambda: crew().kickoff({1: "x"}), "names of inputs must be str"),
     ("an input of another type", lambda: crew().kickoff({"x": object()}), "input 'x' is a object"),
+    ("an input that is a date", lambda: crew().kickoff({"d": date(2026, 1, 1)}), "input 'd' is a date; expected str"),
+    ("an input that is a model", lambda: crew().kickoff({"m": Model(x=1)}), "input 'm' is a Model"),
+    ("an input that holds itself", lambda: crew().kickoff({"x": LOOP}), "input 'x'"),
+    (
+        "inputs of before_kickoff",
+        lambda: crew(before_kickoff_callbacks=[lambda i: 3]).kickoff(),
+        "inputs must be a dict",
+    ),
     ("an input that is no JSON", lambda: crew().kickoff({"x": [object()]}), "input 'x'"),
     ("a budget that is a dict", lambda: crew().kickoff(budget={"max_tokens": 5}), r"budget must be a Budget.*dict"),
     ("a journal that is a number", lambda: crew().kickoff(journal=3), r"journal must be.*int"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from tests.crew.conftest import prompt
 
 from quarterdeck import Agent, Crew, CrewOutput, Task, TaskOutput
-from quarterdeck.concurrency import call_in_thread, run_sync
+from quarterdeck.concurrency import call_in_thread
 from quarterdeck.errors import TaskError
-from quarterdeck.testing import LoopbackServer, ScriptedLLM, after
+from quarterdeck.llm.types import LLMRequest
+from quarterdeck.testing import LoopbackServer, after
 
 DIVIDER = "\n\n----------\n\n"
 
@@ -56,28 +57,53 @@ def test_async_tasks_are_given_the_last_sync_output_alone(make_agent: Any, make_
     assert [t.raw for t in output.tasks_output] == ["out0", "out1", "out2", "out3"]
 
 
+def together(most: int) -> Any:
+    """An answer that is given when so many requests are there: it never is, unless they come at the same time."""
+    there: list[LLMRequest] = []
+
+    async def answer(request: LLMRequest) -> str:
+        there.append(request)
+        for _ in range(500):
+            if len(there) >= most:
+                return str(request.messages[-1]["content"])[:40]
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{len(there)} of {most} requests came")
+
+    return answer
+
+
 def test_async_tasks_run_side_by_side() -> None:
     """Three async tasks have their calls at the provider at the same time; a join waits for what it needs."""
-    with LoopbackServer(by=lambda request: str(request.messages[-1]["content"])[:40], latency=0.2) as server:
+    side_by_side = together(3)
+
+    def answer(request: LLMRequest) -> Any:
+        return side_by_side(request) if "part" in str(request.messages[-1]["content"]) else "joined"
+
+    with LoopbackServer(by=answer) as server:
         agent = Agent(role="R", goal="g", llm=server.llm("gpt-4o-mini"))
         tasks = [
             Task(name=f"t{n}", description=f"part {n}", expected_output="", agent=agent, async_execution=True)
             for n in range(3)
         ]
         last = Task(name="last", description="join", expected_output="", agent=agent)
-        output = Crew(tasks=[*tasks, last]).kickoff()
+        last_but = Task(name="ends", description="join", expected_output="", agent=agent, context=[last, tasks[0]])
+        output = Crew(tasks=[*tasks, last, last_but]).kickoff()
         assert server.most_at_once == 3
-    assert [t.name for t in output.tasks_output] == ["t0", "t1", "t2", "last"]
+    assert [t.name for t in output.tasks_output] == ["t0", "t1", "t2", "last", "ends"]
 
 
 def test_a_task_waits_only_for_its_context(make_agent: Any, make_task: Any) -> None:
     """A sync task with an explicit context does not wait for another async task that is still under way."""
-    slow = make_task(make_agent([after(0.4, "slow")]), name="slow", async_execution=True)
-    ended: list[str] = []
-    quick = make_task(make_agent(["quick"]), name="quick", context=[], callback=lambda o: ended.append(o.name))
-    slow.callback = lambda o: ended.append(o.name)
+    quick_ended = threading.Event()
+
+    async def slow_answer(request: LLMRequest) -> str:
+        assert await call_in_thread(quick_ended.wait, 5), "quick waited for slow"
+        return "slow"
+
+    slow = make_task(make_agent(by=slow_answer), name="slow", async_execution=True)
+    quick = make_task(make_agent(["quick"]), name="quick", context=[], callback=lambda output: quick_ended.set())
     output = Crew(tasks=[slow, quick]).kickoff()
-    assert ended == ["quick", "slow"]
+    assert [t.raw for t in output.tasks_output] == ["slow", "quick"]
     assert output.raw == "quick"
 
 
@@ -144,6 +170,35 @@ def test_before_and_after_kickoff(make_agent: Any, make_task: Any) -> None:
     assert "Go to Oslo." in prompt(agent)
 
 
+async def test_async_callbacks_around_a_kickoff(make_agent: Any, make_task: Any) -> None:
+    """Coroutine functions do as well; a change in place of the inputs is kept, the caller's dict is not changed."""
+
+    async def before(inputs: dict[str, Any]) -> None:
+        inputs["place"] = "Oslo"
+
+    async def after_kickoff(output: CrewOutput) -> CrewOutput:
+        return output.model_copy(update={"raw": f"{output.raw}!"})
+
+    agent = make_agent(["done"])
+    task = make_task(agent, description="Go to {place}.")
+    crew = Crew(tasks=[task], before_kickoff_callbacks=[before], after_kickoff_callbacks=[after_kickoff])
+    given = {"place": "Bergen"}
+    assert (await crew.akickoff(given)).raw == "done!"
+    assert "Go to Oslo." in prompt(agent)
+    assert given == {"place": "Bergen"}
+
+
+@pytest.mark.parametrize("whose", ["crew", "agent", "nobody"])
+def test_verbose(make_agent: Any, make_task: Any, capsys: pytest.CaptureFixture[str], whose: str) -> None:
+    """One line on stderr for each thing that happens, where the crew or an agent asks for it; stdout is left alone."""
+    task = make_task(make_agent(["the answer"], verbose=whose == "agent"), name="survey")
+    Crew(tasks=[task], verbose=whose == "crew").kickoff()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert ("survey" in printed.err and "the answer" in printed.err) == (whose != "nobody")
+    assert bool(printed.err) == (whose != "nobody")
+
+
 def test_task_output_and_crew_output(make_agent: Any, make_task: Any) -> None:
     """CrewAI's accessors: str, json, to_dict, [key], summary, usage."""
     answer = '{"harbour": "Bergen", "depth": 14.5}'
@@ -206,15 +261,12 @@ def test_a_failure_stops_the_tasks_beside_it(make_agent: Any, make_task: Any) ->
     assert never.llm.requests == []
 
 
-def test_many_runs_of_a_crew_take_their_own_time(make_agent: Any, make_task: Any) -> None:
-    """``akickoff_for_each`` runs at once: twenty runs of 0.1 s take far less than 2 s."""
-    agent = make_agent(by=after(0.1, "x"))
-    crew = Crew(tasks=[make_task(agent, description="{n}")])
-    started = time.perf_counter()
-    outputs = run_sync(crew.akickoff_for_each([{"n": n} for n in range(20)]))
+async def test_runs_of_a_crew_go_side_by_side(make_agent: Any, make_task: Any) -> None:
+    """``akickoff_for_each`` runs at once: each of twenty runs is answered when all of them have asked."""
+    crew = Crew(tasks=[make_task(make_agent(by=together(20)), description="{n}", expected_output="")])
+    outputs = await crew.akickoff_for_each([{"n": n} for n in range(20)])
+    assert [output.raw for output in outputs] == [str(n) for n in range(20)]
     assert len({output.run_id for output in outputs}) == 20
-    assert time.perf_counter() - started < 1.5
-    assert isinstance(agent.llm, ScriptedLLM)
 
 
 def test_an_async_task_that_waits_holds_nobody_up(make_agent: Any, make_task: Any) -> None:
