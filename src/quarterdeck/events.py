@@ -59,18 +59,8 @@ class Event:
         return data
 
     def to_json(self) -> str:
-        """The event as one line of JSON, with ``v`` and ``type``.
-
-        It is JSON for every reader (RFC 8259) and can be encoded as UTF-8: numbers that JSON does not have are
-        written as their names (``"NaN"``, ``"Infinity"``, ``"-Infinity"``), and where a text holds an unpaired
-        surrogate, all that is not ASCII is written as escapes.
-        """
-        data = self.to_dict()
-        try:
-            text = _encode(data)
-        except ValueError:
-            text = _encode(_with_named_numbers(data))
-        return text if text.isascii() or _is_unicode(text) else json.dumps(json.loads(text), separators=(",", ":"))
+        """The event as one line of JSON, with ``v`` and ``type``: see ``json_of``."""
+        return json_of(self.to_dict())
 
 
 @functools.cache
@@ -79,6 +69,20 @@ def _names(kind: type[Event]) -> tuple[str, ...]:
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def json_of(data: Any) -> str:
+    """A value as one line of JSON.
+
+    It is JSON for every reader (RFC 8259) and can be encoded as UTF-8: numbers that JSON does not have are
+    written as their names (``"NaN"``, ``"Infinity"``, ``"-Infinity"``), and where a text holds an unpaired
+    surrogate, all that is not ASCII is written as escapes.
+    """
+    try:
+        text = _encode(data)
+    except ValueError:
+        text = _encode(_with_named_numbers(data))
+    return text if text.isascii() or _is_unicode(text) else json.dumps(json.loads(text), separators=(",", ":"))
 
 
 def _with_named_numbers(value: Any) -> Any:

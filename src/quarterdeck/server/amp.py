@@ -6,10 +6,10 @@ Source: AMP's OpenAPI document and its guide to webhooks; ``docs/http-api.md`` s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from quarterdeck.events import Event, LLMFinished, TaskFinished, ToolFinished
+from quarterdeck.events import Event, HumanRequested, LLMFinished, RunFinished, TaskFinished, ToolFinished
 from quarterdeck.llm.types import UsageMetrics
 
 
@@ -63,6 +63,69 @@ def task(event: TaskFinished) -> dict[str, Any]:
 def structured(event: TaskFinished) -> dict[str, Any] | None:
     """A task's structured output, where it has one."""
     return event.output.get("json_dict") or event.output.get("pydantic")
+
+
+def crew(event: RunFinished, state: str, last: TaskFinished | None) -> dict[str, Any]:
+    """A run's end (AMP: the crew webhook); ``status`` and ``error`` are ours: AMP's tells only of success.
+
+    Args:
+        event: The end.
+        state: The run's state now.
+        last: Its last finished task.
+    """
+    counts = ("total_tokens", "prompt_tokens", "completion_tokens")
+    return {
+        "result": event.output,
+        "result_json": structured(last) if last else None,
+        "token_usage": {name: event.usage.get(name, 0) for name in counts},
+        "status": state,
+        "error": event.error,
+    }
+
+
+def asks(event: HumanRequested | RunFinished) -> bool:
+    """Whether a person is asked: about a task's output, or, at a run's end, about a tool call in doubt."""
+    return isinstance(event, HumanRequested) or event.status == "in_doubt"
+
+
+def human_input(event: HumanRequested | RunFinished) -> dict[str, Any]:
+    """A question to a person (AMP: the human input webhook, whose fields it does not document)."""
+    if isinstance(event, RunFinished):
+        task_id = event.ended_by.partition("/")[0]
+        return {"execution_id": event.run_id, "task_id": task_id, "agent": "", "output": "", "question": event.error}
+    return {
+        "execution_id": event.run_id,
+        "task_id": event.task,
+        "agent": event.agent,
+        "output": event.output,
+        "question": event.question,
+    }
+
+
+EVENT_NAMES: Mapping[str, str] = {
+    "run.started": "crew_kickoff_started",
+    "run.finished": "crew_kickoff_completed",
+    "task.finished": "task_completed",
+    "task.failed": "task_failed",
+    "llm.finished": "llm_call_completed",
+    "tool.intended": "tool_usage_started",
+    "tool.finished": "tool_usage_finished",
+    "guardrail.finished": "llm_guardrail_completed",
+    "human.requested": "human_feedback_requested",
+    "human.answered": "human_feedback_received",
+}
+"""AMP's names of our events. ``event_name`` tells the two apart that AMP names by how they ended."""
+
+
+def event_name(event: Event) -> str:
+    """AMP's name of an event; our own where it has none: of a run that waits."""
+    if isinstance(event, ToolFinished) and not event.ok:
+        return "tool_usage_error"
+    if isinstance(event, RunFinished) and event.status in ("failed", "cancelled"):
+        return "crew_kickoff_failed"
+    if isinstance(event, RunFinished) and event.status in ("pending_human_input", "in_doubt"):
+        return event.type
+    return EVENT_NAMES.get(event.type, event.type)
 
 
 def task_result(event: TaskFinished) -> dict[str, Any]:

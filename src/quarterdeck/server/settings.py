@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Dialect = Literal["documented", "runtime"]
@@ -24,6 +24,8 @@ class Settings:
         max_input_depth: Inputs nested deeper are refused with 400.
         retention_days: Finished runs older than this are erased; None keeps them.
         dev: Allows webhooks to this machine and over plain HTTP.
+        webhook_secret: Signs webhooks: ``whsec_`` and 24 to 64 bytes in base64. Several, separated by spaces, sign
+            each request each: while a new secret replaces an old one. "": webhooks are not signed.
         question_seconds: How long a person may take to answer; None: as long as they like.
         question_default: What happens after that.
     """
@@ -38,5 +40,6 @@ class Settings:
     max_input_depth: int = 32
     retention_days: float | None = None
     dev: bool = False
+    webhook_secret: str = field(default="", repr=False)
     question_seconds: float | None = None
     question_default: Literal["approve", "error", "cancel"] = "error"

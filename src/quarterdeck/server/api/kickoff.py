@@ -31,6 +31,7 @@ from quarterdeck.server.store import (
     NewRun,
     StreamHook,
 )
+from quarterdeck.server.webhooks import check_hooks
 
 router = APIRouter()
 
@@ -73,7 +74,7 @@ async def kickoff(
         request_hash=_hash(request),
         inputs=request.inputs,
         meta=request.meta,
-        hooks=hooks_of(request),
+        hooks=await checked(hooks_of(request), services.settings.dev),
         budget=request.budget.model_dump(exclude_none=True) if request.budget else {},
         priority=request.priority,
     )
@@ -156,6 +157,20 @@ def urls_of(
         human_input=HumanInputHook(url=asked.url, authentication=_auth(asked.authentication)) if asked else None,
         streams=streams,
     )
+
+
+async def checked(hooks: Hooks, dev: bool) -> Hooks:
+    """The webhooks, if they may be called.
+
+    Raises:
+        Problem: 422, with an entry for each field that is refused.
+    """
+    refused = await check_hooks(hooks, dev)
+    if refused:
+        said = "; ".join(f"{item.field} {item.message}" for item in refused[:10])
+        fields = [{"field": item.field, "expected": item.message} for item in refused]
+        raise Problem(422, said, errors=fields)
+    return hooks
 
 
 def _set(url: Url | None) -> str | None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
-from quarterdeck.server.api.kickoff import urls_of
+from quarterdeck.server.api.kickoff import checked, urls_of
 from quarterdeck.server.api.models import HumanInputWebhook, ResumeRequest, ResumeResponse
 from quarterdeck.server.api.problems import Problem, not_found
 from quarterdeck.server.store import AnswerOutcome
@@ -30,7 +30,8 @@ async def resume(request: ResumeRequest, entry: EntryOf, who: Who, services: Ser
     human = request.humanInputWebhook
     if human is None and request.humanInputWebhookUrl:
         human = HumanInputWebhook(url=request.humanInputWebhookUrl)
-    outcome = await services.store.answer(record.id, request.task_id, answer, urls_of(request, human))
+    hooks = await checked(urls_of(request, human), services.settings.dev)
+    outcome = await services.store.answer(record.id, request.task_id, answer, hooks)
     match outcome:
         case AnswerOutcome.accepted | AnswerOutcome.repeated:
             if approved:

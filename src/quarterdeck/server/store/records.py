@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from quarterdeck.events import HumanRequested
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal.tables import Ownership
 
@@ -223,6 +224,19 @@ class Question:
     default_action: DefaultAction = "cancel"
     answer: HumanAnswer | None = None
     answered: float | None = None
+
+    @classmethod
+    def of(cls, run: RunRecord, event: HumanRequested) -> Question:
+        """What an event of a run asks."""
+        return cls(
+            run_id=run.id,
+            path=event.path,
+            task=event.task,
+            agent=event.agent,
+            output=event.output,
+            question=event.question,
+            default_action=run.default_action,
+        )
 
 
 class AnswerOutcome(StrEnum):

@@ -305,12 +305,13 @@ def strand(database: Database, version: tuple[str, str], after: float, detail: s
 
 
 def ask(database: Database, question: Question, seconds: float | None) -> bool:
-    """Keeps a question; one that is there already stays as it is. True where it is there with an answer."""
+    """Keeps a question; of one that is there, only the time that was not set yet. True where it has an answer."""
     body = _json([question.task, question.agent, question.output, question.question])
     expires = f"{database.now} + ?" if seconds is not None else "NULL"
     database.execute(
         f"INSERT INTO qd_questions (run_id, path, kind, body, asked, expires, default_action) "
-        f"VALUES (?, ?, ?, ?, {database.now}, {expires}, ?) ON CONFLICT DO NOTHING",
+        f"VALUES (?, ?, ?, ?, {database.now}, {expires}, ?) ON CONFLICT (run_id, path) DO UPDATE "
+        "SET expires = COALESCE(qd_questions.expires, excluded.expires) WHERE qd_questions.answer IS NULL",
         [
             *(question.run_id, text(question.path), question.kind, body),
             *([] if seconds is None else [seconds]),

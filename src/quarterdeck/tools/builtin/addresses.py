@@ -1,8 +1,12 @@
-"""Which addresses a tool may connect to: public ones, so that a model cannot reach into the network it runs in."""
+"""Which addresses may be connected to where others say the URL, a model or a client: public ones, so that they cannot
+reach into the network that this process runs in."""
 
 from __future__ import annotations
 
 import ipaddress
+import socket
+from collections.abc import Callable
+from typing import Any
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -20,6 +24,26 @@ def is_public(host: str) -> bool:
     except ValueError:
         return False
     return all(_is_public(part) for part in _meant(address))
+
+
+def guarded(permits: Callable[[str], bool], refused: type[Exception]) -> Callable[[tuple[Any, ...]], socket.socket]:
+    """Makes the sockets of connections, for aiohttp's ``TCPConnector(socket_factory=)``.
+
+    It is the last point at which an address can be refused, whatever name led to it, and however often the name's
+    address has changed (DNS rebinding).
+
+    Args:
+        permits: Whether an address that is not public may be connected to all the same.
+        refused: Raised where it may not; not an OSError: after that, the name's next address would be tried.
+    """
+
+    def make(address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, target = address
+        if not (is_public(target[0]) or permits(target[0])):
+            raise refused(f"{target[0]} is not a public address; private addresses may not be fetched.")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    return make
 
 
 def in_network(host: str, network: Network) -> bool:

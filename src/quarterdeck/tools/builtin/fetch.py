@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import Field
@@ -13,7 +12,7 @@ from pydantic import Field
 from quarterdeck.concurrency import call_in_thread
 from quarterdeck.errors import ToolError
 from quarterdeck.tools.base import BaseTool
-from quarterdeck.tools.builtin.addresses import Network, in_network, is_public
+from quarterdeck.tools.builtin.addresses import Network, guarded, in_network
 from quarterdeck.tools.builtin.html import html_to_text
 from quarterdeck.tools.failure import ToolFailure
 
@@ -61,7 +60,7 @@ class FetchURL(BaseTool):
         """
         from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
-        connector = TCPConnector(socket_factory=self._socket, force_close=True)
+        connector = TCPConnector(socket_factory=guarded(self._permits, ToolError), force_close=True)
         limit = ClientTimeout(total=self.timeout, connect=min(10.0, self.timeout or 10.0))
         headers = {"User-Agent": self.user_agent, "Accept": "text/html, text/plain, application/json, */*;q=0.5"}
         try:
@@ -76,13 +75,6 @@ class FetchURL(BaseTool):
         if isinstance(page, ToolFailure):
             return page
         return await call_in_thread(self._text, page)
-
-    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
-        """Makes the socket of a connection: the last point at which its address can be refused."""
-        family, kind, protocol, _, target = address
-        if not (is_public(target[0]) or self._permits(target[0])):
-            raise ToolError(f"{target[0]} is not a public address; private addresses may not be fetched.")
-        return socket.socket(family=family, type=kind, proto=protocol)
 
     def _permits(self, host: str) -> bool:
         if isinstance(self.allow_private, bool):

@@ -61,22 +61,33 @@ def upgrade() -> None:
         sa.Column("draining", sa.Integer, nullable=False, server_default="0"),
         sa.Column("crews", sa.Text, nullable=False),
     )
+    op.create_table(  # what is to be sent to one URL for one run, as long as there is something
+        "qd_webhook_queues",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("url", sa.Text, nullable=False),
+        sa.Column("origin", sa.Text, nullable=False),
+        sa.Column("due", FLOAT, nullable=False),
+        sa.Column("worker", sa.Text),
+        sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    )
     op.create_table(
         "qd_webhooks",
         sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("queue", sa.Text, nullable=False, server_default=""),
         sa.Column("run_id", sa.Text, nullable=False),
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("url", sa.Text, nullable=False),
         sa.Column("seq", sa.BigInteger, nullable=False),
+        sa.Column("part", sa.Integer, nullable=False, server_default="0"),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
-        sa.Column("headers", sa.Text, nullable=False, server_default="{}"),
-        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("access", sa.Text, nullable=False, server_default="{}"),
+        sa.Column("batch", sa.Text),
+        sa.Column("state", sa.Text, nullable=False, server_default="pending"),
         sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
-        sa.Column("next_try", FLOAT),
         sa.Column("last_error", sa.Text, nullable=False, server_default=""),
-        sa.Column("worker", sa.Text),
         sa.Column("created", FLOAT, nullable=False),
+        sa.Column("since", FLOAT, nullable=False, server_default="0"),
         sa.Column("delivered", FLOAT),
     )
     _index("qd_kickoffs_request", "qd_kickoffs (tenant, crew, request_id)", "request_id IS NOT NULL", unique=True)
@@ -92,8 +103,10 @@ def upgrade() -> None:
     _index("qd_kickoffs_list_user", "qd_kickoffs (tenant, user_id, created DESC, id DESC)", "user_id IS NOT NULL")
     _index("qd_kickoffs_ended", "qd_kickoffs (ended_at)", "ended_at IS NOT NULL")
     _index("qd_questions_expiry", "qd_questions (expires)", "answer IS NULL AND expires IS NOT NULL")
-    _index("qd_webhooks_due", "qd_webhooks (next_try)", "state = 'pending'")
-    _index("qd_webhooks_order", "qd_webhooks (run_id, url, seq)")
+    _index("qd_webhook_queues_due", "qd_webhook_queues (due)")
+    _index("qd_webhooks_next", "qd_webhooks (queue, seq, part)", "state = 'pending'")
+    _index("qd_webhooks_run", "qd_webhooks (run_id)")
+    _index("qd_webhooks_list", "qd_webhooks (tenant, state, created DESC, id DESC)")
 
 
 def _index(name: str, on: str, where: str = "", unique: bool = False) -> None:
