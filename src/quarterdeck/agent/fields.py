@@ -30,7 +30,7 @@ class Definition(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:  # not kept as the cause: it shows the values, keys among them
-            raise ConfigError(f"{type(self).__name__} {_wrong(error)}") from None
+            raise ConfigError(f"{type(self).__name__}: {_wrong(error)}") from None
 
     @model_validator(mode="before")
     @classmethod
@@ -50,7 +50,7 @@ class Definition(BaseModel):
                 continue
             near = difflib.get_close_matches(name, [*cls.model_fields, *cls.not_supported], 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(cls.model_fields))}"
-            raise ValueError(f"has no field {name!r}{hint}")
+            raise ValueError(f"there is no field {name!r}{hint}")
         return values
 
 
@@ -60,8 +60,9 @@ def _wrong(error: ValidationError) -> str:
     for problem in error.errors(include_url=False):
         name = ".".join(str(part) for part in problem["loc"])
         raised = problem.get("ctx", {}).get("error")
-        if raised is not None:  # by a check of ours, whose words name the field
-            parts.append(str(raised))
+        if raised is not None:  # by a check of ours
+            text = str(raised)
+            parts.append(text if text.startswith(name) else f"{name}: {text}")
         elif problem["type"] == "missing":
             parts.append(f"{name} is missing")
         else:

@@ -61,7 +61,8 @@ def check_options(options: Mapping[str, Any]) -> None:
         if check is None:
             raise TypeError(f"kickoff has no option {name}; it takes inputs, {', '.join(sorted(_CHECKS))}")
         if value is not None and not check[0](value):
-            raise ConfigError(f"{name} must be {check[1]}, got {type(value).__name__} {str(value)[:60]!r}")
+            shown = f" {value!r}" if isinstance(value, str | int | float) else ""
+            raise ConfigError(f"{name} must be {check[1]}, got {type(value).__name__}{shown[:60]}")
 
 
 def _all_of(kind: Any) -> Callable[[Any], bool]:
