@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test bench lint clean lock
+.PHONY: demo test bench bench-server chaos lint clean lock
 
 demo: $(INSTALLED)  ## three agents write a report with a local model (or OPENAI_API_KEY)
 	$(BIN)/quarterdeck demo
@@ -14,6 +14,12 @@ test: $(INSTALLED)  ## all tests, on SQLite and PostgreSQL
 
 bench: $(INSTALLED)  ## our figures as ratios to the floor of the same run; PEERS=1 measures the others too
 	$(BIN)/python benchmarks/run_all.py $(if $(PEERS),--peers)
+
+bench-server: $(INSTALLED)  ## the server over HTTP: a burst, sustained load, two workers, many stored runs
+	$(BIN)/python benchmarks/server.py
+
+chaos: $(INSTALLED)  ## 170 signals to servers and workers during 300 runs on PostgreSQL; then everything is counted
+	$(BIN)/python tests/chaos/chaos.py
 
 lint: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

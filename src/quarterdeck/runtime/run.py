@@ -83,6 +83,7 @@ class Run:
         self.ended: RunFinished | None = None
         self.stopped: RunStopped | None = None
         self.last_text = ""
+        self.before_step: Callable[[], None] | None = None  # called before each step; may stop the run
         self._opened = opened
         self._on_event = on_event
         self.resolve = dict(resolve or {})
@@ -275,6 +276,8 @@ class Run:
 
     def check(self) -> None:
         """Raises RunStopped where the run has been stopped."""
+        if self.before_step is not None:
+            self.before_step()
         if self.stopped is not None:
             raise self.stopped
 

@@ -94,6 +94,7 @@ async def _send(
 
     def on_retry(error: LLMError, attempt: int, wait: float) -> None:
         run.emit(LLMRetried(path=path, model=llm.model, error=str(error), attempt=attempt, wait=wait))
+        run.check()
 
     started = time.perf_counter()
     try:

@@ -40,7 +40,7 @@ class Housekeeping:
     ) -> None:
         self._store = store
         self._every = every
-        self._dead_after = dead_after
+        self.dead_after = dead_after
         self._strand_after = strand_after
         self._retention_seconds = retention_seconds
         self._pruned = -_PRUNE_SECONDS
@@ -56,7 +56,7 @@ class Housekeeping:
 
     async def once(self) -> None:
         """One look."""
-        taken = await self._store.take_over_dead(self._dead_after)
+        taken = await self._store.take_over_dead(self.dead_after)
         if taken:
             logger.warning("took over %d runs of dead workers: %s", len(taken), ", ".join(taken[:5]))
         await self._store.strand(self._strand_after)

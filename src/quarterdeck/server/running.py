@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from quarterdeck.budget import Budget
-from quarterdeck.errors import JournalError, RunStopped
+from quarterdeck.errors import HandedOver, JournalError, RunStopped
 from quarterdeck.events import Event, HumanAnswered, HumanRequested, RunFinished, Subscriber, ToolIntended
 from quarterdeck.project import Entry
 from quarterdeck.runtime.human import Later
@@ -41,12 +42,17 @@ class Running:
     Args:
         claim: The claim.
         entry: The crew, in the run's version; None where the worker has it no more.
+        is_ours: Whether this worker can be sure that the run is its own: asked before each step.
         on_event: Called with each event.
     """
 
-    def __init__(self, claim: Claim, entry: Entry | None, on_event: Subscriber | None = None) -> None:
+    def __init__(
+        self, claim: Claim, entry: Entry | None, is_ours: Callable[[], bool], on_event: Subscriber | None = None
+    ) -> None:
+        self._is_ours = is_ours
         self.claim = claim
         self.task: asyncio.Task[None] | None = None
+        self.has_ended = False  # what came of it is being written
         self._entry = entry
         self._on_event = on_event
         self._run: Run | None = None
@@ -87,6 +93,7 @@ class Running:
         end = end_of(opened.events)
         if end is None or (state_of(end) in WAITING and self._news()):
             end = await self._kickoff(opened)
+        self.has_ended = True
         state = state_of(end)
         return Ending(state, end.error, end.ended_by, self._questions(end) if state in WAITING else [])
 
@@ -129,8 +136,14 @@ class Running:
 
     def _attach(self, run: Run) -> None:
         self._run = run
+        run.before_step = self._before_step
         if self._stop:
             run.stop(self._stop)
+
+    def _before_step(self) -> None:
+        """A worker that has slept begins no step of a run that another one may have by now."""
+        if not self._is_ours():
+            self.stop(HandedOver(), now=False)
 
     def _show(self, event: Event) -> None:
         self._note(event)
@@ -163,19 +176,7 @@ class Running:
         if end.status == "in_doubt":
             path, task = self._doubt(end.ended_by), end.ended_by.partition("/")[0]
             return [Question(run_id=run.id, path=path, task=task, question=end.error, kind="in_doubt")]
-        return [
-            Question(
-                run_id=run.id,
-                path=asked.path,
-                task=asked.task,
-                agent=asked.agent,
-                output=asked.output,
-                question=asked.question,
-                default_action=run.default_action,
-            )
-            for asked in self._asked.values()
-            if asked.path not in self._answered
-        ]
+        return [Question.of(run, asked) for asked in self._asked.values() if asked.path not in self._answered]
 
 
 def _budget(run: RunRecord) -> Budget:

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -29,6 +30,7 @@ logger = logging.getLogger("quarterdeck.server")
 
 _GATHER = 0.02  # kickoffs that come within this time are claimed together
 _LAST_WAIT = 5.0
+_LEASE = 0.75  # of the time after which others think it dead: so long after a heartbeat it is sure of its runs
 
 
 class Worker:
@@ -63,6 +65,8 @@ class Worker:
         self._beat_seconds = beat_seconds
         self._poll_seconds = poll_seconds
         self._housekeeping = housekeeping or Housekeeping(store)
+        self._lease_seconds = self._housekeeping.dead_after * _LEASE
+        self._renewed = float("-inf")
         self._running: dict[str, Running] = {}
         # A claim and a heartbeat each tell the store or are told what this worker has: never both at once.
         self._lock = asyncio.Lock()
@@ -133,8 +137,14 @@ class Worker:
     async def _beats(self) -> None:
         async with self._store.wake.on("cancel") as woken:
             while True:
-                await woken(self._beat_seconds)
-                await self._try("heartbeat", self._beat)
+                due = self._renewed + self._beat_seconds
+                if await woken(max(0.0, due - time.monotonic())) and not await self._is_to_cancel():
+                    continue
+                if not await self._try("heartbeat", self._beat):
+                    await asyncio.sleep(min(1.0, self._beat_seconds))
+
+    async def _is_to_cancel(self) -> bool:
+        return bool(await self._try("looking for cancels", lambda: self._store.has_cancels(self.id)))
 
     async def _first_beat(self) -> None:
         while not self._ended.is_set():
@@ -145,20 +155,25 @@ class Worker:
                 logger.warning("worker %s: %s; trying again", self.id, error)
                 await asyncio.sleep(1.0)
 
-    async def _beat(self) -> None:
+    async def _beat(self) -> bool:
         async with self._lock:
+            began = time.monotonic()
             have = {run_id: item.claim.run.attempt for run_id, item in self._running.items()}
             told = await self._store.beat(self.id, self._registry.versions(), have, self.draining)
+            self._renewed = began
         for run_id in told.cancel:
             self._tell(run_id, RunStopped("cancelled", "cancelled on request", "cancel"))
         for run_id in told.lost:
-            logger.warning("run %s was taken over by another worker", run_id)
-            self._tell(run_id, HandedOver())
+            if self._tell(run_id, HandedOver()):
+                logger.warning("run %s was taken over by another worker", run_id)
+        return True
 
-    def _tell(self, run_id: str, stop: RunStopped) -> None:
+    def _tell(self, run_id: str, stop: RunStopped) -> bool:
         item = self._running.get(run_id)
-        if item and not item.stopping:
-            item.stop(stop, now=True)
+        if item is None or item.stopping or item.has_ended:
+            return False
+        item.stop(stop, now=True)
+        return True
 
     async def _claims(self) -> None:
         async with self._store.wake.on("queue") as woken:
@@ -173,6 +188,8 @@ class Worker:
         await self._ended.wait()
 
     async def _claim(self, free: int) -> int:
+        if not self._has_lease():  # it has slept: others think it dead
+            await self._beat()
         async with self._lock:
             if self.draining:
                 return 0
@@ -184,7 +201,10 @@ class Worker:
 
     def _begin(self, claim: Claim) -> Running:
         entry = self._registry.get(claim.run.crew, claim.run.version)
-        return Running(claim, entry, self._on_event)
+        return Running(claim, entry, self._has_lease, self._on_event)
+
+    def _has_lease(self) -> bool:
+        return time.monotonic() - self._renewed < self._lease_seconds
 
     async def _try(self, what: str, work: Callable[[], Awaitable[T]]) -> T | None:
         try:

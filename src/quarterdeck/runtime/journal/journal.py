@@ -7,7 +7,7 @@ import atexit
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from quarterdeck.concurrency import call_in_thread
@@ -23,6 +23,7 @@ from quarterdeck.runtime.journal.writer import (
     Delete,
     Owner,
     TakeOver,
+    Topics,
     Work,
     Writer,
     connect,
@@ -109,13 +110,13 @@ class Journal:
             return OpenRun(self._writer, owner, [], Packer(), beside)
         return await call_in_thread(self._continue, owner, beside)
 
-    async def write(self, function: Callable[[Database], T], topics: Iterable[str] = ()) -> T:
+    async def write(self, function: Callable[[Database], T], topics: Topics = ()) -> T:
         """Writes what else belongs into this database, in the next transaction of the one writer.
 
         Args:
             function: Called with the connection, in the writer's thread. It may be called again where the transaction
                 had to be rolled back. What it raises fails this call alone.
-            topics: What the announcer is told of.
+            topics: What the announcer is told of; or a function of the result that says it.
 
         Raises:
             JournalError: The database failed, or ``function`` did.
@@ -123,6 +124,10 @@ class Journal:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writer.submit(Work(function, topics, future))
         return await future
+
+    def write_soon(self, function: Callable[[Database], None]) -> None:
+        """As ``write``, from any thread; nobody waits, and a failure is not told."""
+        self._writer.submit(Work(function, (), None))
 
     async def read(self, query: Callable[[Database], T]) -> T:
         """Asks the reading connection, in a thread.

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 _MOST = 1000
 """Requests in one transaction at most."""
 
+Topics = Iterable[str] | Callable[[Any], Iterable[str]]
+"""What is to be announced; or a function of the result that says it."""
+
 _works = itertools.count()
 
 
@@ -81,12 +84,16 @@ class Work(Request):
 
     __slots__ = ("function", "topics")
 
-    def __init__(
-        self, function: Callable[[Database], Any], topics: Iterable[str], future: asyncio.Future[Any] | None
-    ) -> None:
+    def __init__(self, function: Callable[[Database], Any], topics: Topics, future: asyncio.Future[Any] | None) -> None:
         super().__init__(f"\n{next(_works)}", future)  # no run's id: those are printable
         self.function = function
-        self.topics = tuple(topics)
+        self.topics = topics
+
+    def do(self, database: Database, topics: set[str]) -> Any:
+        """Does it, and adds what is to be announced."""
+        result = self.function(database)
+        topics.update(self.topics(result) if callable(self.topics) else self.topics)
+        return result
 
 
 class Append(Request):
@@ -215,8 +222,7 @@ class Writer:
         with transaction(database, database.begin_write):
             for request in batch:
                 if isinstance(request, Work):
-                    answers.append((request, request.function(database), None))
-                    topics.update(request.topics)
+                    answers.append((request, request.do(database, topics), None))
             for request in sorted(batch, key=lambda request: request.run_id):
                 if isinstance(request, TakeOver):
                     answers.append((request, tables.take_over(database, request.run_id), None))

@@ -32,19 +32,26 @@ class Services:
     auth: Authenticator
 
 
-def services(request: Request) -> Services:
+# Dependencies are async, though nothing is awaited: FastAPI calls sync ones in a thread each.
+
+
+async def services(request: Request) -> Services:
     """The app's services."""
+    return _services(request)
+
+
+def _services(request: Request) -> Services:
     return cast("Services", cast("State", request.app.state).services)
 
 
-def principal(request: Request) -> Principal:
+async def principal(request: Request) -> Principal:
     """Who asks."""
-    return services(request).auth.principal(request)
+    return _services(request).auth.principal(request)
 
 
-def entry(request: Request, crew: str, _who: Annotated[Principal, Depends(principal)]) -> Entry:
+async def entry(request: Request, crew: str, _who: Annotated[Principal, Depends(principal)]) -> Entry:
     """The crew that a request is for, ``name`` or ``name@version``. Nobody without a token learns which there are."""
-    registry = services(request).registry
+    registry = _services(request).registry
     name, _, version = crew.partition("@")
     found = registry.get(name, version or None)
     if found is None:
@@ -57,19 +64,19 @@ async def run_of(
     request: Request, crew: str, kickoff_id: str, who: Annotated[Principal, Depends(principal)]
 ) -> RunRecord:
     """The run that a request is about. One of another tenant or crew is not there."""
-    record = await services(request).store.get(kickoff_id, who.tenant)
+    record = await _services(request).store.get(kickoff_id, who.tenant)
     if record is None or record.crew != crew.partition("@")[0]:
         raise not_found(kickoff_id)
     return record
 
 
-def dialect(request: Request) -> Dialect:
+async def dialect(request: Request) -> Dialect:
     """The form of the status answer: the header ``X-AMP-Dialect``, else the server's setting.
 
     Raises:
         Problem: 400, the header names no dialect.
     """
-    asked = request.headers.get("x-amp-dialect", services(request).settings.dialect)
+    asked = request.headers.get("x-amp-dialect", _services(request).settings.dialect)
     if asked not in ("documented", "runtime"):
         raise Problem(400, f"X-AMP-Dialect must be 'documented' or 'runtime', got {asked[:40]!r}")
     return asked

@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from quarterdeck.concurrency import call_in_thread
 from quarterdeck.errors import IdempotencyConflictError
-from quarterdeck.events import Event
+from quarterdeck.events import Event, HumanRequested
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal import Journal, OpenRun, open_journal, tables
 from quarterdeck.runtime.journal.database import Database
+from quarterdeck.runtime.journal.writer import Topics
 from quarterdeck.server.store import sql
 from quarterdeck.server.store.endings import Outbox, end_without_worker
 from quarterdeck.server.store.migrate import upgrade
@@ -34,7 +35,6 @@ from quarterdeck.server.store.wake import WakeUps
 T = TypeVar("T")
 
 MAX_DEATHS = 3
-"""A run whose worker has died so often ends with state ``error``."""
 
 
 class Store:
@@ -45,12 +45,14 @@ class Store:
         wake: Wakes those who wait for something to be written.
         outbox: Called with every event of every run, in the transaction that writes it: to keep there what is to be
             sent. To be set before a worker starts; None keeps nothing.
+        max_deaths: A run whose worker has died so often ends with state ``error``.
     """
 
     def __init__(self, journal: Journal, wake: WakeUps) -> None:
         self.journal = journal
         self.wake = wake
         self.outbox: Outbox | None = None
+        self.max_deaths = MAX_DEATHS
 
     @classmethod
     async def open(cls, database: str) -> Store:
@@ -174,7 +176,7 @@ class Store:
 
         return await self.journal.write(write)
 
-    async def write(self, function: Callable[[Database], T], topics: Iterable[str] = ()) -> T:
+    async def write(self, function: Callable[[Database], T], topics: Topics = ()) -> T:
         """Writes something else in the next transaction: see ``Journal.write``."""
         return await self.journal.write(function, topics)
 
@@ -210,13 +212,14 @@ class Store:
         """The journal of a claimed run, with the events that it has."""
         return await self.journal.open_owned(claim.run.id, claim.ownership, self._beside(claim.run))
 
-    def _beside(self, run: RunRecord) -> Callable[[Event, Database], None] | None:
+    def _beside(self, run: RunRecord) -> Callable[[Event, Database], None]:
         outbox = self.outbox
-        if outbox is None:
-            return None
 
         def beside(event: Event, database: Database) -> None:
-            outbox(run, event, database)
+            if isinstance(event, HumanRequested):  # whoever hears of it may answer, though the run goes on elsewhere
+                sql.ask(database, Question.of(run, event), None)
+            if outbox is not None:
+                outbox(run, event, database)
 
         return beside
 
@@ -250,6 +253,11 @@ class Store:
             return Beat(cancel, frozenset(running.keys() - kept))
 
         return await self.journal.write(write)
+
+    async def has_cancels(self, worker: str) -> bool:
+        """Whether a run of this worker is to be cancelled."""
+        own = await self.journal.read(lambda database: sql.running_of(database, worker))
+        return any(cancel for _, cancel in own.values())
 
     async def leave(self, worker: str) -> None:
         """A worker has ended; it has no runs any more."""
@@ -322,7 +330,7 @@ class Store:
     async def take_over_dead(self, older_than: float = 10.0) -> list[str]:
         """Queues the runs of workers that were not heard of for so many seconds.
 
-        One whose worker has died ``MAX_DEATHS`` times ends with state ``error``.
+        One whose worker has died ``max_deaths`` times ends with state ``error``.
 
         Returns:
             The runs.
@@ -333,14 +341,14 @@ class Store:
             self._end_if_asked(database, taken)
             return taken
 
-        return await self.journal.write(write, ("queue", "webhooks"))
+        return await self.journal.write(write, lambda taken: ("queue", "webhooks") if taken else ())
 
     def _end_if_asked(self, database: Database, run_ids: Sequence[str], reason: str = "its process ended") -> None:
         """Ends those of the queued runs that were to be cancelled, and those that no worker survives."""
         for run in sql.records(database, run_ids) if run_ids else ():
             if run.cancel_requested:
                 end_without_worker(database, run, "cancelled", "cancelled on request", "cancel", self.outbox)
-            elif run.deaths >= MAX_DEATHS:
+            elif run.deaths >= self.max_deaths:
                 why = (
                     f"{run.deaths} workers failed while they ran it, and it is not tried again (last: {reason}). "
                     "Look for what they have in common (memory, a crash in a tool, a result that cannot be kept)"
@@ -411,7 +419,7 @@ class Store:
                 self._expire(database, run_id, path)
             return len(due)
 
-        return await self.journal.write(write, ("queue", "webhooks"))
+        return await self.journal.write(write, lambda count: ("queue", "webhooks") if count else ())
 
     def _expire(self, database: Database, run_id: str, path: str) -> None:
         run = sql.hold(database, run_id)

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 
 from quarterdeck.runtime.journal import Journal
-from quarterdeck.runtime.journal.database import Database
+from quarterdeck.runtime.journal.database import BUSY_SECONDS, Database, Row
 
 logger = logging.getLogger("quarterdeck.server")
 
@@ -131,21 +131,13 @@ class WakeUps:
         while not self._stop.is_set():
             try:
                 database = self._journal.connect()
-            except Exception as error:
-                logger.warning("wake-ups: %s; trying again", error)
-                self._stop.wait(1.0)
-                continue
-            try:
-                if database.notify:
-                    self._listen_to(database)
-                else:
-                    self._look_at(database)
+                try:
+                    self._listen_to(database) if database.notify else self._look()
+                finally:
+                    database.close()
             except Exception as error:
                 logger.warning("wake-ups: %s; connecting again", error)
                 self._stop.wait(0.5)
-            finally:
-                with contextlib.suppress(Exception):
-                    database.close()
             self.fire([_ALL])  # something may have been missed
 
     def _listen_to(self, database: Database) -> None:
@@ -155,14 +147,23 @@ class WakeUps:
             for payload in database.notifications(0.5):
                 self.fire(payload.split("\n"))
 
-    def _look_at(self, database: Database) -> None:
-        """SQLite counts the commits of other connections, those of this process's own writer among them."""
-        seen = database.execute("PRAGMA data_version")
-        while not self._stop.wait(self._poll):
+    def _look(self) -> None:
+        """SQLite tells a connection whether others have committed: the writer's is asked, so that its own commits,
+        which wake whom they concern, do not count."""
+        seen: list[Row] = []
+        looked = threading.Event()
+
+        def look(database: Database) -> None:
             now = database.execute("PRAGMA data_version")
-            if now != seen:
-                seen = now
+            if seen and now != seen:
                 self.fire([_ALL])
+            seen[:] = now
+            looked.set()
+
+        while not self._stop.wait(self._poll):
+            looked.clear()
+            self._journal.write_soon(look)
+            looked.wait(BUSY_SECONDS)
 
     def close(self) -> None:
         """Ends the listening."""
