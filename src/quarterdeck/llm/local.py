@@ -345,19 +345,23 @@ class _Server:
                 self._server = None
 
 
+_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+
+
 def _runtime() -> Any:
-    """The module ``xllamacpp``. Its threads are told to sleep while they wait for each other: by default they spin,
-    and where other programs use the same cores it then takes up to ten times as long. OpenMP reads the variable once.
+    """The module ``xllamacpp``. Its threads are told to spin for a moment only, then to sleep, while they wait for
+    each other. By default they spin on: that is no faster, and ten times slower where other programs use the cores.
+    OpenMP reads the variables once; they are taken back, and left alone where one of them is set.
     """
-    variable, before = "OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY")
-    os.environ.setdefault(variable, "passive")
+    ours = {} if _WAITING.keys() & os.environ.keys() else _WAITING
+    os.environ.update(ours)
     try:
         return importlib.import_module("xllamacpp")
     except ImportError as error:
         raise ConfigError(f"xllamacpp cannot be loaded: {error} (on Debian and Ubuntu: apt install libgomp1)") from None
     finally:
-        if before is None:
-            del os.environ[variable]
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 @contextmanager
