@@ -110,7 +110,7 @@ async def serving(database: str, model: str, workers: int) -> AsyncIterator[Serv
         for _ in range(workers):
             processes.append(stack.enter_context(process([*command, "worker", *common], environment)))
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=2)  # the server ends idle ones after 5 s
         async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
             connection = Target(database).connect()
             url = f"http://127.0.0.1:{port}/crews/report"
@@ -228,7 +228,7 @@ def store(database: str, count: int) -> None:
         ]
         batch = 20_000
         for start in range(have, count, batch):
-            copy(connection, model, f"{uuid.uuid4().hex[:8]}-", min(batch, count - start))
+            copy(connection, model, f"00-{uuid.uuid4().hex[:8]}-", min(batch, count - start))
         connection.execute("ANALYZE")
     finally:
         connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,16 @@ import pytest
 from quarterdeck.errors import IdempotencyConflictError
 from quarterdeck.events import Event, LLMFinished, RunFinished, RunStarted
 from quarterdeck.runtime.journal.database import Database
-from quarterdeck.server.store import Authentication, Hooks, HumanInputHook, NewRun, RunRecord, Store, StreamHook
+from quarterdeck.server.store import (
+    Authentication,
+    Hooks,
+    HumanInputHook,
+    NewRun,
+    RunRecord,
+    Store,
+    StreamHook,
+    new_run_id,
+)
 
 New = Callable[..., NewRun]
 VERSIONS = [("report", "1")]
@@ -233,3 +243,13 @@ async def test_the_outbox_is_written_with_the_event_or_not_at_all(store: Store, 
     assert await sent(store, run_id) == [(1, "run.started"), (2, "run.finished")]
     assert await store.prune(-1.0) == 1
     assert await sent(store, run_id) == []
+
+
+def test_run_ids_are_uuids_in_order_of_time() -> None:
+    ids = [new_run_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert {(uuid.UUID(run_id).version, str(uuid.UUID(run_id))) for run_id in ids} == {(7, run_id) for run_id in ids}
+    began = time.time_ns() // 1_000_000
+    time.sleep(0.002)
+    assert max(ids) < new_run_id()
+    assert abs((uuid.UUID(new_run_id()).int >> 80) - began) < 1000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
@@ -30,6 +29,7 @@ from quarterdeck.server.store import (
     IdempotencyConflictError,
     NewRun,
     StreamHook,
+    new_run_id,
 )
 from quarterdeck.server.webhooks import check_hooks
 
@@ -66,7 +66,7 @@ async def kickoff(
     except InputError as error:
         raise bad_inputs(error) from None
     new = NewRun(
-        id=str(uuid.uuid4()),
+        id=new_run_id(),
         tenant=who.tenant,
         crew=entry.name,
         version=entry.version,

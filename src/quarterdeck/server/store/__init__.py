@@ -20,6 +20,7 @@ from quarterdeck.server.store.records import (
     RunRecord,
     State,
     StreamHook,
+    new_run_id,
 )
 from quarterdeck.server.store.store import MAX_DEATHS, Store
 from quarterdeck.server.store.wake import Waiter, WakeUps
@@ -47,6 +48,7 @@ __all__ = [
     "Waiter",
     "WakeUps",
     "check",
+    "new_run_id",
     "state_of",
     "upgrade",
 ]

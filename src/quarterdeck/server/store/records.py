@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -102,12 +105,21 @@ class Hooks:
 _HOOKS = TypeAdapter(Hooks)
 
 
+def new_run_id() -> str:
+    """A UUID for a run, of version 7 (RFC 9562): it begins with the time. What is written at the same time then lies
+    together in the databases' indexes, however many runs are stored."""
+    value = (time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76  # version
+    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
+    return str(uuid.UUID(int=value))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRun:
     """A kickoff.
 
     Args:
-        id: The run's id, also in the journal.
+        id: The run's id, also in the journal: ``new_run_id()``.
         tenant: Whose it is.
         crew: The crew's name.
         version: The crew's version; the run stays on it.
