@@ -8,7 +8,7 @@ import contextvars
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -152,6 +152,17 @@ async def call_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kw
 
     _workers.submit(job)
     return await future
+
+
+async def finish_all(work: Iterable[Awaitable[T]]) -> list[T]:
+    """Awaits all at once. When one fails, the others are finished first; then the first error is raised."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    good: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        good.append(result)
+    return good
 
 
 async def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -82,7 +82,7 @@ def json_of(data: Any) -> str:
         text = _encode(data)
     except ValueError:
         text = _encode(_with_named_numbers(data))
-    return text if text.isascii() or _is_unicode(text) else json.dumps(json.loads(text), separators=(",", ":"))
+    return text if text.isascii() or is_unicode(text) else json.dumps(json.loads(text), separators=(",", ":"))
 
 
 def _with_named_numbers(value: Any) -> Any:
@@ -96,7 +96,8 @@ def _with_named_numbers(value: Any) -> Any:
     return value
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text can be encoded: it holds no unpaired surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -310,25 +310,25 @@ class Agent(Definition):
         except (RunStopped, asyncio.CancelledError) as error:
             stop = run.stop_behind(error)
             await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)
-            return LiteAgentOutput(
-                raw=run.last_text,
-                agent_role=persona.role,
-                token_usage=run.usage,
-                cost_usd=run.cost_usd,
-                status=stop.status,
-                ended_by=stop.ended_by,
-                messages=begin,
-            )
+            partial_answer = Answer(run.last_text, None, begin)
+            return self._output(run, persona, partial_answer, status=stop.status, ended_by=stop.ended_by)
         except Exception as error:
             await run.end("failed", error=f"{type(error).__name__}: {error}")
             raise
         await run.end("completed", answer.text)
+        return self._output(run, persona, answer)
+
+    def _output(
+        self, run: Run, persona: Persona, answer: Answer, status: str = "completed", ended_by: str = ""
+    ) -> LiteAgentOutput:
         return LiteAgentOutput(
             raw=answer.text,
             pydantic=answer.parsed,
             agent_role=persona.role,
             token_usage=run.usage,
             cost_usd=run.cost_usd,
+            status=status,
+            ended_by=ended_by,
             messages=answer.messages,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from pydantic import BaseModel
 from quarterdeck.agent import prompts
 from quarterdeck.agent.steps import AgentAction, AgentFinish
 from quarterdeck.agent.structured import parse
-from quarterdeck.concurrency import call
+from quarterdeck.concurrency import call, finish_all
 from quarterdeck.errors import ContextTooLongError, MalformedResponseError, OutputFormatError
 from quarterdeck.events import LimitReached, ToolFinished
 from quarterdeck.llm import text_protocol
@@ -72,12 +71,15 @@ class Loop:
     wait: Callable[[], Awaitable[None]] | None = None
     on_step: Sequence[Callable[..., Any]] = ()
     specs: tuple[ToolSpec, ...] = field(init=False)
+    _schema: OutputSchema | None = field(init=False, default=None)
     _calls: int = 0
     _tool_calls: int = 0
     _reasoning: str = ""
 
     def __post_init__(self) -> None:
         self.specs = tuple(tool_spec(item, name) for name, item in self.tools.items())
+        if self.model and self.llm.supports_output_schema():
+            self._schema = OutputSchema(self.model.__name__, self.model.model_json_schema())
 
     async def answer(self) -> Answer:
         """Works until there is an answer that fits.
@@ -129,10 +131,7 @@ class Loop:
         return await self._call(lambda: self._request(tool_choice))
 
     def _request(self, tool_choice: Literal["auto", "none"]) -> LLMRequest:
-        schema = None
-        if self.model and self.llm.supports_output_schema():
-            schema = OutputSchema(self.model.__name__, self.model.model_json_schema())
-        return LLMRequest(tuple(self.messages), self.specs, tool_choice, schema, self.stop, self.max_tokens)
+        return LLMRequest(tuple(self.messages), self.specs, tool_choice, self._schema, self.stop, self.max_tokens)
 
     async def _ask_in_text(self, tool_choice: Literal["auto", "none"]) -> LLMResponse:
         """For a model without tool calls: they are described in the prompt, and read from the text."""
@@ -191,7 +190,8 @@ class Loop:
         self._tool_calls += len(calls)
         known = {f"{self.path}/tool/{base + n}" for n in range(1, len(calls) + 1)} & self.run.finished.keys()
         work = [self._use_tool(f"{self.path}/tool/{base + n}", item) for n, item in enumerate(calls, 1)]
-        results = [await work[0]] if len(work) == 1 else await _together(self.run, work)
+        # When one stops the run, the others are finished first: no finished step is lost.
+        results = [await work[0]] if len(work) == 1 else await finish_all(work)
         answer: str | None = None
         for item, (event, text) in zip(calls, results, strict=True):
             self.messages.append({"role": "tool", "tool_call_id": item.id, "name": item.name, "content": text})
@@ -217,15 +217,6 @@ class Loop:
         if tool not in self.tools.values():
             self.tools = name_tools([*self.tools.values(), tool])
             self.specs = tuple(tool_spec(item, name) for name, item in self.tools.items())
-
-
-async def _together(run: Run, work: list[Any]) -> list[Any]:
-    """Runs steps side by side. When one stops the run, the others are finished first, so that none is lost."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
 
 
 _KEEP = 200

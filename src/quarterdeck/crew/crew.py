@@ -16,7 +16,7 @@ from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition
 from quarterdeck.agent.interpolation import as_text
 from quarterdeck.agent.rate import RateLimit
-from quarterdeck.concurrency import call, run_sync
+from quarterdeck.concurrency import call, finish_all, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.output import CrewOutput
@@ -222,11 +222,7 @@ class Crew(Definition):
         When a run fails, the others are finished first; then the first error is raised.
         """
         runs = [self.akickoff(item, **_numbered(options, n)) for n, item in enumerate(_each(inputs), 1)]
-        outputs = await asyncio.gather(*runs, return_exceptions=True)
-        for output in outputs:
-            if isinstance(output, BaseException):
-                raise output
-        return [output for output in outputs if isinstance(output, CrewOutput)]
+        return await finish_all(runs)
 
     # -- one run ------------------------------------------------------------------------------------------
 

@@ -138,11 +138,6 @@ class Run:
             self._earlier_seconds += max(0.0, event.time - self._segment_began)
             self._segment_began = event.time
 
-    @property
-    def began(self) -> bool:
-        """Whether the run was started before: the journal has its beginning."""
-        return self.segment > 0
-
     async def begin(
         self,
         crew: str,

@@ -18,7 +18,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, cast
 
 from quarterdeck.errors import JournalError
-from quarterdeck.events import Event, LLMFinished, event_from_dict
+from quarterdeck.events import Event, LLMFinished, event_from_dict, is_unicode
 
 INLINE = 256
 """Texts up to this many characters stay in the event."""
@@ -89,7 +89,7 @@ class Packer:
         packing = _Packing(self._stored)
         try:
             body = self._body(event, packing)
-            if not body.isascii() and not _is_unicode(body):
+            if not body.isascii() and not is_unicode(body):
                 packing = _Packing(self._stored, any_text=True)
                 body = self._body(event, packing)
                 body.encode()  # fails for a key: it cannot be put among the payloads
@@ -145,7 +145,7 @@ class _Packing:
 
     def pack(self, value: Any) -> Any:
         if isinstance(value, str):
-            if len(value) <= INLINE and not (self._any_text and not _is_unicode(value)):
+            if len(value) <= INLINE and not (self._any_text and not is_unicode(value)):
                 return value
             return {"$ref": self._store(value)}
         if isinstance(value, dict):
@@ -165,14 +165,6 @@ class _Packing:
         if name not in self._stored:
             self.new[name] = content
         return name
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _complaint(event: Event, error: Exception) -> str:

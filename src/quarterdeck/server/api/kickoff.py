@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Header, Query
 
 from quarterdeck.errors import InputError
+from quarterdeck.events import is_unicode
 from quarterdeck.project import Entry
 from quarterdeck.server.api import models
 from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
@@ -115,20 +116,12 @@ def _check(value: Any, limit: int, where: str) -> None:
     """Refuses what cannot be written and read again everywhere: texts that are no Unicode, and too deep a nesting."""
     level = [value]
     for _ in range(limit):
-        if any(isinstance(item, str) and not _is_unicode(item) for item in level):
+        if any(isinstance(item, str) and not is_unicode(item) for item in level):
             raise Problem(400, f"{where} hold a text that is no valid Unicode (a lone surrogate)")
         level = [item for holder in level for item in _parts(holder)]
         if not level:
             return
     raise Problem(400, f"{where} are nested deeper than {limit} levels")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _parts(value: Any) -> list[Any]:
