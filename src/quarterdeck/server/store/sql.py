@@ -369,7 +369,7 @@ def expired(database: Database, limit: int) -> list[tuple[str, str]]:
     """Questions whose time is over: run and path."""
     rows = database.execute(
         f"SELECT run_id, path FROM qd_questions WHERE answer IS NULL AND expires IS NOT NULL "
-        f"AND expires < {database.now} ORDER BY expires LIMIT ?",
+        f"AND expires <= {database.now} ORDER BY expires LIMIT ?",
         (limit,),
     )
     return [(row[0], row[1]) for row in rows]
