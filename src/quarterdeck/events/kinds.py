@@ -1,108 +1,16 @@
-"""What can happen in a run: one frozen, typed event for each thing, to JSON and back.
-
-An event is *durable* when the journal keeps it: it then has a ``seq``, its place in the run. The others (a step that
-begins, a piece of text) are only shown to whoever watches. The JSON form carries ``v``, the version of this
-module's format; fields may be added within a version, never renamed or removed.
-"""
+"""The kinds of events: one frozen, typed class for each thing that can happen."""
 
 from __future__ import annotations
 
-import functools
-import itertools
-import json
-import math
-import threading
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self, cast, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
 
-from quarterdeck.errors import ConfigError
-
-VERSION = 1
+from quarterdeck.events.event import Event
 
 RunStatus = Literal["completed", "failed", "limited", "cancelled", "in_doubt", "pending_human_input"]
 """How a run can end. ``limited``: a budget ended it; ``in_doubt``: a tool that must not be repeated was under way
 when the process died, and a person has to say whether it happened."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One thing that happened.
-
-    Args:
-        run_id: The run that it happened in; set by the run.
-        seq: Its place in the run's journal, from 1; None for an event that the journal does not keep.
-        time: When it happened, in seconds since 1970.
-        path: The step, such as ``research/1/llm/2`` (task, attempt, kind, number); "" for the run itself.
-    """
-
-    type: ClassVar[str] = ""
-    durable: ClassVar[bool] = True
-
-    run_id: str = ""
-    seq: int | None = None
-    time: float = field(default_factory=time.time)
-    path: str = ""
-
-    def stamped(self, run_id: str, seq: int | None) -> Self:
-        """This event as part of a run. It is stamped in place, before anybody else has seen it."""
-        object.__setattr__(self, "run_id", run_id)
-        object.__setattr__(self, "seq", seq)
-        return self
-
-    def to_dict(self) -> dict[str, Any]:
-        """The event as a plain dict, with ``v`` and ``type``; values are the event's own, not copies."""
-        data: dict[str, Any] = {"v": VERSION, "type": self.type}
-        for name in _names(type(self)):
-            data[name] = getattr(self, name)
-        return data
-
-    def to_json(self) -> str:
-        """The event as one line of JSON, with ``v`` and ``type``: see ``json_of``."""
-        return json_of(self.to_dict())
-
-
-@functools.cache
-def _names(kind: type[Event]) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
-
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def json_of(data: Any) -> str:
-    """A value as one line of JSON.
-
-    It is JSON for every reader (RFC 8259) and can be encoded as UTF-8: numbers that JSON does not have are
-    written as their names (``"NaN"``, ``"Infinity"``, ``"-Infinity"``), and where a text holds an unpaired
-    surrogate, all that is not ASCII is written as escapes.
-    """
-    try:
-        text = _encode(data)
-    except ValueError:
-        text = _encode(_with_named_numbers(data))
-    return text if text.isascii() or is_unicode(text) else json.dumps(json.loads(text), separators=(",", ":"))
-
-
-def _with_named_numbers(value: Any) -> Any:
-    """A copy in which each number that JSON does not have is its name."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: _with_named_numbers(item) for key, item in cast("dict[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_with_named_numbers(item) for item in cast("list[Any]", value)]
-    return value
-
-
-def is_unicode(text: str) -> bool:
-    """Whether a text can be encoded: it holds no unpaired surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,78 +322,3 @@ AnyEvent = (
     | LimitReached
 )
 EVENT_TYPES: Mapping[str, type[Event]] = {kind.type: kind for kind in get_args(AnyEvent)}
-
-
-@functools.cache
-def _adapter(kind: type[Event]) -> Any:
-    from pydantic import TypeAdapter  # not needed to make events, only to read them
-
-    return TypeAdapter(kind)
-
-
-def event_from_dict(data: Mapping[str, Any]) -> Event:
-    """An event from its dict form, checked.
-
-    Raises:
-        ConfigError: The version is newer than this one knows, the type is unknown, or a field does not fit.
-    """
-    version = data.get("v", VERSION)
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ConfigError(f"event 'v' must be a whole number from 1, got {version!r}")
-    if version > VERSION:
-        raise ConfigError(f"event format {version} is newer than this version's {VERSION}: upgrade quarterdeck")
-    kind = EVENT_TYPES.get(str(data.get("type")))
-    if kind is None:
-        raise ConfigError(f"event type {data.get('type')!r} is not known; known are {sorted(EVENT_TYPES)}")
-    known = {name: data[name] for name in _names(kind) if name in data}
-    try:
-        return _adapter(kind).validate_python(known)
-    except ValueError as error:
-        raise ConfigError(f"event {kind.type} cannot be read: {error}") from None
-
-
-def event_from_json(text: str) -> Event:
-    """An event from its JSON form; raises as ``event_from_dict`` does."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"an event must be a JSON object: {error}") from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"an event must be a JSON object, got {text[:60]!r}")
-    return event_from_dict(data)  # pyright: ignore[reportUnknownArgumentType]
-
-
-Subscriber = Callable[[Event], None]
-
-_subscribers: dict[int, tuple[Subscriber, tuple[type[Event], ...]]] = {}
-_numbers = itertools.count()
-_lock = threading.Lock()
-
-
-def subscribe(function: Subscriber, *types: type[Event]) -> Callable[[], None]:
-    """Calls ``function`` with the events of every run in this process, in order within a run.
-
-    It is called on the event loop: it must be quick and must not block. An exception in it is logged and
-    does not disturb the run.
-
-    Args:
-        function: Called with each event.
-        types: Only these event classes; none means all.
-
-    Returns:
-        A function that ends the subscription.
-    """
-    with _lock:
-        number = next(_numbers)
-        _subscribers[number] = (function, types or (Event,))
-
-    def unsubscribe() -> None:
-        with _lock:
-            _subscribers.pop(number, None)
-
-    return unsubscribe
-
-
-def subscribers() -> list[tuple[Subscriber, tuple[type[Event], ...]]]:
-    """The functions subscribed now, with the classes that each wants."""
-    return list(_subscribers.values())
