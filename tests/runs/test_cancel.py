@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from quarterdeck import Agent, Budget, Crew, Task
 from quarterdeck.crew import CrewOutput
-from quarterdeck.errors import ProviderDownError, RunStopped
+from quarterdeck.errors import HandedOver, ProviderDownError, RunStopped
 from quarterdeck.events import Event, RunFinished, TaskFailed, subscribe
 from quarterdeck.llm.types import LLMRequest
 from quarterdeck.runtime.handle import RunHandle
@@ -321,3 +323,32 @@ def test_the_end_of_a_cancelled_run_is_an_event() -> None:
     (ended,) = seen
     assert isinstance(ended, RunFinished)
     assert ended.status == "cancelled"
+
+
+async def test_a_run_lost_while_its_call_connects_sends_nothing() -> None:
+    """The last look is when the connection is there: until then the process may have slept."""
+    with LoopbackServer(["fine", "fine"]) as server:
+        agent = Agent(role="r", goal="g", backstory="b", llm=server.llm())
+        looks: list[bool] = []
+
+        def watch(run: Run, last: int) -> None:
+            def look() -> None:
+                looks.append(is_connected(server.base_url))
+                if len(looks) == last:
+                    run.stop(HandedOver())
+
+            run.before_step = look
+
+        await agent.akickoff("hi", attach=lambda run: watch(run, -1))
+        assert (looks[0], looks[-1]) == (False, True)
+        last = len(looks)
+        looks.clear()
+        with pytest.raises(HandedOver):
+            await agent.akickoff("hi", attach=lambda run: watch(run, last))
+        assert len(server.requests) == 1
+        assert (await agent.akickoff("hi")).raw == "fine"
+
+
+def is_connected(url: str) -> bool:
+    connections = psutil.Process().net_connections("tcp")
+    return any(c.raddr and c.raddr.port == urlsplit(url).port for c in connections)

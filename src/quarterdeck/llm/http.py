@@ -7,7 +7,8 @@ import atexit
 import contextlib
 import functools
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -30,6 +31,10 @@ CONNECTIONS = 1000
 
 DONE: dict[str, Any] = {"type": "done"}
 """What stands for the ``[DONE]`` that ends OpenAI's streams."""
+
+
+before_sending: ContextVar[Callable[[], None] | None] = ContextVar("quarterdeck_before_sending", default=None)
+"""Called when the connection is there, right before a request is written to it: what it raises stops the request."""
 
 
 class Call(NamedTuple):
@@ -73,7 +78,18 @@ async def _lifetime(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[ClientSes
     """The session, closed when the loop ends: loops close the generators that are open then."""
     import aiohttp
 
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60)
+    class Connector(aiohttp.TCPConnector):
+        async def connect(self, *args: Any, **kwargs: Any) -> aiohttp.connector.Connection:
+            connection = await super().connect(*args, **kwargs)
+            if check := before_sending.get():
+                try:
+                    check()
+                except BaseException:
+                    connection.release()
+                    raise
+            return connection
+
+    connector = Connector(limit=CONNECTIONS, keepalive_timeout=60)
     session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     try:
         yield session

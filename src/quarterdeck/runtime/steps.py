@@ -25,6 +25,7 @@ from quarterdeck.events import (
     ToolStarted,
 )
 from quarterdeck.llm.base import BaseLLM
+from quarterdeck.llm.http import before_sending
 from quarterdeck.llm.send import send
 from quarterdeck.llm.types import LLMRequest, LLMResponse, ToolCall, UsageMetrics
 from quarterdeck.runtime.human import HumanRequest
@@ -96,6 +97,8 @@ async def _send(
         run.emit(LLMRetried(path=path, model=llm.model, error=str(error), attempt=attempt, wait=wait))
         run.check()
 
+    # Importing the client and connecting take a while, in which the process may have slept and lost the run.
+    token = before_sending.set(run.check if run.before_step else None)
     started = time.perf_counter()
     try:
         keyed = replace(request, step_key=run.step_key(path))
@@ -106,6 +109,8 @@ async def _send(
             kind = type(error).__name__
             run.emit(LLMFailed(path=path, model=llm.model, error=str(error), error_type=kind, agent=agent))
         raise
+    finally:
+        before_sending.reset(token)
     return response, time.perf_counter() - started
 
 
