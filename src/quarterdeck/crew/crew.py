@@ -20,7 +20,7 @@ from quarterdeck.concurrency import call, finish_all, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.output import CrewOutput
-from quarterdeck.crew.plan import PlannedTask, definition_digest, plan, task_names
+from quarterdeck.crew.plan import definition_digest, plan, task_names
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
 from quarterdeck.events import Event, RunStatus, Subscriber
 from quarterdeck.llm.types import UsageMetrics
@@ -29,6 +29,7 @@ from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
 from quarterdeck.runtime.verbose import printer
 from quarterdeck.task.output import TaskOutput
+from quarterdeck.task.planned import PlannedTask
 from quarterdeck.task.task import Task
 
 _LATER = "is not supported"

@@ -9,11 +9,11 @@ from typing import Any
 
 from quarterdeck.agent.prompts import CONTEXT_DIVIDER
 from quarterdeck.agent.rate import RateLimit
-from quarterdeck.crew.plan import PlannedTask
-from quarterdeck.crew.task_run import TaskRun
 from quarterdeck.errors import RunStopped
 from quarterdeck.runtime.run import Run
 from quarterdeck.task.output import TaskOutput
+from quarterdeck.task.planned import PlannedTask
+from quarterdeck.task.task_run import TaskRun
 
 
 @dataclass(slots=True)

@@ -6,41 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PureWindowsPath
 from typing import Any
 
-from quarterdeck.agent.agent import Agent, Persona
+from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.interpolation import interpolate, missing_inputs, placeholders
 from quarterdeck.errors import InputError
+from quarterdeck.task.planned import PlannedTask
 from quarterdeck.task.task import Task
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTask:
-    """A task in one run.
-
-    Args:
-        index: Its place in the crew, from 0.
-        name: Its name, unique in the crew; the first part of its steps' paths.
-        task: The definition.
-        agent: Who does it.
-        persona: The agent's texts.
-        description: Its text.
-        expected_output: Its text.
-        output_file: Its path.
-        context: Indices of the tasks whose outputs it is given; None: those before it.
-    """
-
-    index: int
-    name: str
-    task: Task
-    agent: Agent
-    persona: Persona
-    description: str
-    expected_output: str
-    output_file: str | None
-    context: tuple[int, ...] | None
 
 
 def plan(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:

@@ -16,7 +16,6 @@ from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.agent.structured import parse
 from quarterdeck.concurrency import call, call_in_thread
-from quarterdeck.crew.plan import PlannedTask
 from quarterdeck.errors import (
     GuardrailError,
     JournalError,
@@ -30,6 +29,7 @@ from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import human_step
 from quarterdeck.task.guardrail import judge
 from quarterdeck.task.output import TaskOutput
+from quarterdeck.task.planned import PlannedTask
 
 
 class TaskRun:

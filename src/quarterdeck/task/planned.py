@@ -1,0 +1,35 @@
+"""A task made ready for one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quarterdeck.agent.agent import Agent, Persona
+from quarterdeck.task.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTask:
+    """A task in one run.
+
+    Args:
+        index: Its place in the crew, from 0.
+        name: Its name, unique in the crew; the first part of its steps' paths.
+        task: The definition.
+        agent: Who does it.
+        persona: The agent's texts.
+        description: Its text.
+        expected_output: Its text.
+        output_file: Its path.
+        context: Indices of the tasks whose outputs it is given; None: those before it.
+    """
+
+    index: int
+    name: str
+    task: Task
+    agent: Agent
+    persona: Persona
+    description: str
+    expected_output: str
+    output_file: str | None
+    context: tuple[int, ...] | None
