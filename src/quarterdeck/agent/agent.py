@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Unpack
 
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator
 
-from quarterdeck.agent import prompts
-from quarterdeck.agent.conversation import conversation
+from quarterdeck.agent import alone, framing
 from quarterdeck.agent.fields import Definition, as_tools, distinct
+from quarterdeck.agent.framing import PROMPT, RESPONSE, Persona
 from quarterdeck.agent.interpolation import interpolate, placeholders
 from quarterdeck.agent.loop import Answer, Loop
 from quarterdeck.agent.output import LiteAgentOutput
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.concurrency import run_sync
-from quarterdeck.errors import InputError, RunStopped, TaskTimeoutError
+from quarterdeck.errors import TaskTimeoutError
 from quarterdeck.events import LimitReached
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
-from quarterdeck.runtime.run import Run, open_run
+from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.names import name_tools
 
 _LATER = "is not supported"
-
-_SYSTEM, _PROMPT, _RESPONSE = "{{ .System }}", "{{ .Prompt }}", "{{ .Response }}"
-_SYSTEM_TOKENS = re.compile(rf"{re.escape(_SYSTEM)}|\{{(?:role|goal|backstory)\}}")
-
-
-@dataclass(frozen=True, slots=True)
-class Persona:
-    """An agent's texts with a run's inputs put in."""
-
-    role: str
-    goal: str
-    backstory: str
 
 
 class Agent(Definition):
@@ -141,7 +126,7 @@ class Agent(Definition):
     @field_validator("prompt_template", "response_template")
     @classmethod
     def _check_template(cls, value: str | None, info: ValidationInfo) -> str | None:
-        token = _PROMPT if info.field_name == "prompt_template" else _RESPONSE
+        token = PROMPT if info.field_name == "prompt_template" else RESPONSE
         if value and token not in value:
             raise ValueError(f"{info.field_name} needs {token}, which is where it goes; got {value[:60]!r}")
         return value
@@ -166,35 +151,6 @@ class Agent(Definition):
             interpolate(self.goal, inputs, f"{where} goal"),
             interpolate(self.backstory, inputs, f"{where} backstory"),
         )
-
-    def first_messages(self, persona: Persona, prompt: str) -> list[Message]:
-        """How a conversation with the model begins."""
-        system = self.system(persona)
-        if self.prompt_template:
-            prompt = self.prompt_template.replace(_PROMPT, prompt)
-        if self.response_template:
-            prompt = f"{prompt}\n{self.response_template.partition(_RESPONSE)[0]}".rstrip("\n")
-        if self.system_template and self.prompt_template:  # as in CrewAI: the template has the roles' own marks
-            return [{"role": "user", "content": f"{system}\n{prompt}"}]
-        if self.use_system_prompt:
-            return [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-        return [{"role": "user", "content": f"{system}\n\n{prompt}"}]
-
-    def system(self, persona: Persona) -> str:
-        """Who the agent is, in this module's words or the template's."""
-        system = prompts.system(persona.role, persona.goal, persona.backstory)
-        today = f"\nToday is {datetime.datetime.now().strftime(self.date_format)}." if self.inject_date else ""
-        if not self.system_template:
-            return system + today
-        values = {"{role}": persona.role, "{goal}": persona.goal, "{backstory}": persona.backstory}
-        values[_SYSTEM] = system + today
-        text = _SYSTEM_TOKENS.sub(lambda match: values[match[0]], self.system_template)
-        return text if _SYSTEM in self.system_template else text + today
-
-    def _stop(self) -> tuple[str, ...]:
-        """What ends an answer: the end of the response template."""
-        end = (self.response_template or "").partition(_RESPONSE)[2].strip()
-        return (end,) if end else ()
 
     def needs_schema_text(self) -> bool:
         """Whether its model has to be told an answer's schema in words."""
@@ -245,7 +201,7 @@ class Agent(Definition):
             model=model,
             max_iter=self.max_iter,
             max_tokens=self.max_tokens,
-            stop=self._stop(),
+            stop=framing.stop(self),
             shrink=self.respect_context_window,
             cache=cache and self.cache,
             wait=partial(limit.wait, waiting) if limit else None,
@@ -300,52 +256,7 @@ class Agent(Definition):
             ConfigError: ``messages`` is empty or of another form.
             InputError: Its role, goal or backstory has placeholders.
         """
-        persona = self._alone()
-        schema = response_format.model_json_schema() if response_format and self.needs_schema_text() else None
-        begin = self._begin(persona, messages, schema)
-        run = await open_run(**options)
-        await run.begin(persona.role, {"messages": messages}, persona.role)
-        try:
-            answer = await self.work(run, "agent/1", persona, begin, model=response_format)
-        except (RunStopped, asyncio.CancelledError) as error:
-            stop = run.stop_behind(error)
-            await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)
-            partial_answer = Answer(run.last_text, None, begin)
-            return self._output(run, persona, partial_answer, status=stop.status, ended_by=stop.ended_by)
-        except Exception as error:
-            await run.end("failed", error=f"{type(error).__name__}: {error}")
-            raise
-        await run.end("completed", answer.text)
-        return self._output(run, persona, answer)
-
-    def _output(
-        self, run: Run, persona: Persona, answer: Answer, status: str = "completed", ended_by: str = ""
-    ) -> LiteAgentOutput:
-        return LiteAgentOutput(
-            raw=answer.text,
-            pydantic=answer.parsed,
-            agent_role=persona.role,
-            token_usage=run.usage,
-            cost_usd=run.cost_usd,
-            status=status,
-            ended_by=ended_by,
-            messages=answer.messages,
-        )
-
-    def _begin(self, persona: Persona, messages: Any, schema: dict[str, Any] | None) -> list[Message]:
-        if isinstance(messages, str) and messages.strip():
-            return self.first_messages(persona, prompts.task(messages, "", "", "", schema))
-        return conversation(messages, self.system(persona), schema, system_role=self.use_system_prompt)
-
-    def _alone(self) -> Persona:
-        missing = tuple(sorted(self.placeholders()))
-        if missing:
-            raise InputError(
-                f"agent {self.role!r} needs the inputs {', '.join(missing)}, and on its own it takes none: "
-                "write them out, or run it in a Crew",
-                missing,
-            )
-        return self.persona({})
+        return await alone.answer(self, messages, response_format, **options)
 
 
 async def _within(seconds: float | None, role: str, work: Awaitable[Answer]) -> Answer:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quarterdeck.agent.agent import Agent, Persona
+from quarterdeck.agent.agent import Agent
+from quarterdeck.agent.framing import Persona
 from quarterdeck.task.task import Task
 
 

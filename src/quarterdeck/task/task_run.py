@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from quarterdeck.agent import prompts
+from quarterdeck.agent import framing, prompts
 from quarterdeck.agent.fields import as_list, distinct
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.rate import RateLimit
@@ -169,7 +169,7 @@ class TaskRun:
             self.run,
             f"{planned.name}/{self._attempt}",
             planned.persona,
-            agent.first_messages(planned.persona, prompt),
+            framing.first_messages(agent, planned.persona, prompt),
             tools=task.tools or None,
             model=model,
             cache=self.cache,
