@@ -10,6 +10,7 @@ QuarterdeckError
     ├── LLMError             a call to a model (see its subclasses)
     ├── ToolError            a call of a tool
     ├── TaskError            a task gave no acceptable output
+    ├── HookError            a hook failed, or stopped what was about to happen
     └── JournalError         the journal could not be read or written
 
 RunStopped is apart, and no Exception: a run that a limit, a cancel or a doubt ends must not be caught by an
@@ -174,6 +175,28 @@ class OutputFormatError(TaskError):
 
 class TaskTimeoutError(TaskError, TimeoutError):
     """An agent took longer than its ``max_execution_time``."""
+
+
+class HookError(RunError):
+    """A hook failed, or returned what its point cannot use."""
+
+
+class HookAborted(HookError, ValueError):
+    """Raised in a hook to stop what is about to happen (CrewAI: ``crewai.hooks.HookAborted``).
+
+    Args:
+        reason: Why, in words.
+        source: Who stops it; by default the hook's name.
+    """
+
+    def __init__(self, reason: str = "", source: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.source = source
+
+    def __str__(self) -> str:
+        what = self.reason or "no reason given"
+        return f"{what} (stopped by {self.source})" if self.source else what
 
 
 class JournalError(RunError):

@@ -18,7 +18,7 @@ from quarterdeck.agent.output import LiteAgentOutput
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import TaskTimeoutError
-from quarterdeck.events import LimitReached
+from quarterdeck.events import LimitReached, scope
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
@@ -207,7 +207,8 @@ class Agent(Definition):
             wait=partial(limit.wait, waiting) if limit else None,
             on_step=distinct([self.step_callback, *self.callbacks, step_callback]),
         )
-        return await _within(self.max_execution_time, persona.role, loop.answer())
+        with scope(agent=self, role=persona.role):
+            return await _within(self.max_execution_time, persona.role, loop.answer())
 
     # -- an agent on its own ------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from quarterdeck.agent.framing import Persona
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.output import LiteAgentOutput
 from quarterdeck.errors import InputError, RunStopped
+from quarterdeck.events import scope
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
@@ -29,6 +30,17 @@ async def answer(
 ) -> LiteAgentOutput:
     """Lets an agent answer: see ``Agent.akickoff``."""
     persona = _persona(agent)
+    with scope(crew=None, task=None, task_name="", task_index=None, agent=agent, role=persona.role):
+        return await _answer(agent, persona, messages, response_format, **options)
+
+
+async def _answer(
+    agent: Agent,
+    persona: Persona,
+    messages: str | list[Message],
+    response_format: type[BaseModel] | None,
+    **options: Unpack[RunOptions],
+) -> LiteAgentOutput:
     schema = response_format.model_json_schema() if response_format and agent.needs_schema_text() else None
     begin = _begin(agent, persona, messages, schema)
     run = await open_run(**options)

@@ -19,10 +19,13 @@ from quarterdeck.agent.rate import RateLimit
 from quarterdeck.concurrency import call, finish_all, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
+from quarterdeck.crew.hooked import intercept_output
 from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import definition_digest, plan, task_names
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
-from quarterdeck.events import Event, RunStatus, Subscriber
+from quarterdeck.events import Event, RunStatus, Subscriber, scope
+from quarterdeck.hooks import ExecutionStartContext, Hook, InputContext, InterceptionPoint
+from quarterdeck.hooks.dispatch import dispatch, hooks_at
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
@@ -97,6 +100,7 @@ class Crew(Definition):
     inputs_model: type[BaseModel] | None = None
 
     _rate: RateLimit | None = PrivateAttr(default=None)
+    _hooks: tuple[Hook, ...] = PrivateAttr(default=())
     _latest: UsageMetrics | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -146,6 +150,20 @@ class Crew(Definition):
         """Tokens and calls of the run that ended last. Where runs overlap, use the output's own ``token_usage``."""
         return self._latest
 
+    @property
+    def hooks(self) -> tuple[Hook, ...]:
+        """The hooks of its runs alone."""
+        return self._hooks
+
+    def add_hooks(self, *hooks: Hook) -> None:
+        """Calls hooks in this crew's runs alone, after those of all runs.
+
+        Args:
+            hooks: Such as ``Hook(InterceptionPoint.PRE_TOOL_CALL, function)``, or ``hooks_of(instance)`` for the
+                decorated methods of an object.
+        """
+        self._hooks = (*self._hooks, *hooks)
+
     # -- kickoff ------------------------------------------------------------------------------------------
 
     def kickoff(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> CrewOutput:
@@ -169,7 +187,12 @@ class Crew(Definition):
             LLMError: A call to a model failed for good.
             TaskError: A task has no acceptable output.
             FencedError: Another process has taken the run over.
+            HookAborted: A hook stopped the run.
         """
+        with scope(crew=self, task=None, task_name="", task_index=None, agent=None, role=""):
+            return await self._kickoff(inputs, **options)
+
+    async def _kickoff(self, inputs: Mapping[str, Any] | None, **options: Unpack[RunOptions]) -> CrewOutput:
         given = _checked(inputs)
         if self._verbose():
             options["on_event"] = _both(options.get("on_event"), printer())
@@ -229,11 +252,16 @@ class Crew(Definition):
 
     async def _prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs that a run works with."""
-        if self.before_kickoff_callbacks:
-            inputs = _checked(inputs)  # a copy: they may change it in place, and the given ones are kept too
+        starting, ready = hooks_at(InterceptionPoint.EXECUTION_START), hooks_at(InterceptionPoint.INPUT)
+        if self.before_kickoff_callbacks or starting or ready:
+            inputs = _checked(inputs)  # a copy: it may be changed in place, and the given ones are kept too
+        if starting:
+            inputs = (await dispatch(starting, ExecutionStartContext(payload=inputs))).payload
         for function in self.before_kickoff_callbacks:
             changed = await call(function, inputs)
             inputs = _checked(changed) if changed is not None else inputs
+        if ready:
+            inputs = _checked((await dispatch(ready, InputContext(payload=inputs))).payload)
         return self.contract.check(inputs) if self.inputs_model else inputs
 
     async def _run(self, run: Run, execution: Execution) -> CrewOutput:
@@ -258,6 +286,7 @@ class Crew(Definition):
         for function in self.after_kickoff_callbacks:
             changed = await call(function, output)
             output = changed if isinstance(changed, CrewOutput) else output
+        output = await intercept_output(output)
         await run.end("completed", output.raw)
         return output
 

@@ -31,6 +31,7 @@ from quarterdeck.events.kinds import (
     ToolStarted,
 )
 from quarterdeck.events.read import event_from_dict, event_from_json
+from quarterdeck.events.scope import Scope, current_scope, scope
 from quarterdeck.events.subscribe import Subscriber, subscribe, subscribers
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "RunStatus",
+    "Scope",
     "Subscriber",
     "TaskFailed",
     "TaskFinished",
@@ -57,10 +59,12 @@ __all__ = [
     "ToolFinished",
     "ToolIntended",
     "ToolStarted",
+    "current_scope",
     "event_from_dict",
     "event_from_json",
     "is_unicode",
     "json_of",
+    "scope",
     "subscribe",
     "subscribers",
 ]

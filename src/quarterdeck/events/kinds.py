@@ -219,6 +219,7 @@ class ToolFinished(Event):
         cached: True where an earlier result was used again.
         seconds: Time the tool took.
         is_answer: True where the output is the task's answer (``result_as_answer``).
+        changed: True where a hook changed the output: it is not what an equal call would give.
     """
 
     type: ClassVar[str] = "tool.finished"
@@ -232,6 +233,7 @@ class ToolFinished(Event):
     cached: bool = False
     seconds: float = 0.0
     is_answer: bool = False
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

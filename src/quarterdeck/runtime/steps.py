@@ -5,16 +5,13 @@ Each has a path. One whose finish is in the journal is not done again; its resul
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from quarterdeck.errors import LLMError, RunStopped
 from quarterdeck.events import (
-    HumanAnswered,
-    HumanRequested,
     LLMDelta,
     LLMFailed,
     LLMFinished,
@@ -24,11 +21,14 @@ from quarterdeck.events import (
     ToolIntended,
     ToolStarted,
 )
+from quarterdeck.hooks.dispatch import hooks_at
+from quarterdeck.hooks.points import InterceptionPoint
 from quarterdeck.llm.base import BaseLLM
 from quarterdeck.llm.http import before_sending
 from quarterdeck.llm.send import send
 from quarterdeck.llm.types import LLMRequest, LLMResponse, ToolCall, UsageMetrics
-from quarterdeck.runtime.human import HumanRequest
+from quarterdeck.runtime.hooked import after_llm, after_tool, arguments_of, before_llm, before_tool
+from quarterdeck.runtime.human_step import human_step as human_step
 from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.call import call_tool
@@ -57,12 +57,16 @@ async def llm_step(
 
     Raises:
         LLMError: The call failed for good.
+        HookAborted: A hook stopped it.
         RunStopped: The run has been stopped, or a limit is reached.
     """
     done = run.finished.get(path)
     if isinstance(done, LLMFinished):
         return _response(done)
     run.check()
+    if before := hooks_at(InterceptionPoint.PRE_MODEL_CALL):
+        request = await before_llm(before, run, path, llm, request)
+        run.check()
     if wait:
         await wait()
         run.check()
@@ -75,6 +79,8 @@ async def llm_step(
     if cap is not None and (request.max_tokens is None or cap < request.max_tokens):
         request = replace(request, max_tokens=cap if llm.max_tokens is None else min(cap, llm.max_tokens))
     response, seconds = await _send(run, path, llm, request, agent, chars)
+    if after := hooks_at(InterceptionPoint.POST_MODEL_CALL):
+        response = await after_llm(after, run, path, llm, request, response)
     cost = llm.cost(response.usage)
     run.meter.after_llm(chars, response.usage.total_tokens, cost)
     run.usage.add_usage_metrics(response.usage)
@@ -136,19 +142,31 @@ async def tool_step(
         return done
     run.check()
     if path in run.intended and tool.retry == "never":
-        answered = await _resolve_doubt(run, path, tool, _arguments(call), agent)
+        answered = await _resolve_doubt(run, path, tool, arguments_of(call), agent)
         if answered:
             return answered
+    refused: ToolFinished | None = None
+    if before := hooks_at(InterceptionPoint.PRE_TOOL_CALL):
+        call, refused = await before_tool(before, run, path, tool, call, agent)
+        run.check()
     try:
         run.meter.before_tool()
     except RunStopped as stop:
         raise run.stop(stop) from None
+    if refused:
+        await run.record(refused)
+        return refused
     if tool.retry == "never":
-        await run.record(ToolIntended(path=path, tool=tool.name, arguments=_arguments(call), agent=agent))
+        await run.record(ToolIntended(path=path, tool=tool.name, arguments=arguments_of(call), agent=agent))
     elif run.watched:
-        run.emit(ToolStarted(path=path, tool=tool.name, arguments=_arguments(call), agent=agent))
+        run.emit(ToolStarted(path=path, tool=tool.name, arguments=arguments_of(call), agent=agent))
     step = StepContext(run_id=run.id, path=path, step_key=run.step_key(path), attempt=run.segment)
     result = await call_tool(tool, call.arguments, step=step, usage=run.tool_usage, cache=run.cache if cache else None)
+    changed = False
+    if after := hooks_at(InterceptionPoint.POST_TOOL_CALL):
+        given = result.output
+        result = await after_tool(after, run, path, tool, call, result)
+        changed = result.output != given
     event = ToolFinished(
         path=path,
         tool=tool.name,
@@ -161,6 +179,7 @@ async def tool_step(
         cached=result.cached,
         seconds=round(result.seconds, 6),
         is_answer=result.is_answer,
+        changed=changed,
     )
     await run.record(event)
     return event
@@ -193,7 +212,7 @@ async def unknown_tool_step(
     event = ToolFinished(
         path=path,
         tool=call.name,
-        arguments=_arguments(call),
+        arguments=arguments_of(call),
         agent=agent,
         output=text,
         ok=False,
@@ -207,7 +226,7 @@ async def unknown_tool_step(
 def _replay(run: Run, tool: BaseTool, done: ToolFinished, cache: bool) -> None:
     """Counts a finished call, and lets the cache have its result, as if it had been made now."""
     run.tool_usage.replay(tool, reason=done.reason, cached=done.cached)
-    if cache and done.ok:
+    if cache and done.ok and not done.changed:
         run.cache.put(tool, done.arguments, ToolResult(done.output, arguments=done.arguments))
 
 
@@ -242,29 +261,6 @@ async def _resolve_doubt(
     return event
 
 
-async def human_step(run: Run, path: str, task: str, agent: str, output: str, question: str) -> HumanAnswered:
-    """Asks a person about an output, or takes the answer from the journal.
-
-    Raises:
-        RunStopped: The answer is not there yet.
-    """
-    done = run.finished.get(path)
-    if isinstance(done, HumanAnswered):
-        return done
-    run.check()
-    if path not in run.asked:
-        await run.record(HumanRequested(path=path, task=task, agent=agent, output=output, question=question))
-    answer = run.answers.get(path)
-    if answer is None:
-        answer = await run.human.ask(HumanRequest(run.id, path, task, agent, output, question))
-    if answer is None:
-        reason = f"task {task!r} waits for a person: go on with answers={{{path!r}: HumanAnswer(...)}}"
-        raise run.stop(RunStopped("pending_human_input", reason, path))
-    event = HumanAnswered(path=path, task=task, approved=answer.approved, feedback=answer.feedback)
-    await run.record(event)
-    return event
-
-
 def _chars(request: LLMRequest) -> int:
     """Characters of a prompt: texts, and the arguments of tool calls."""
     count = 0
@@ -277,15 +273,6 @@ def _chars(request: LLMRequest) -> int:
         for call in message.get("tool_calls") or ():
             count += len(call["function"]["arguments"])
     return count
-
-
-def _arguments(call: ToolCall) -> dict[str, Any]:
-    """The call's arguments for the events, before they are checked."""
-    try:
-        value: Any = json.loads(call.arguments or "{}")
-    except ValueError:
-        return {"": call.arguments}
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {"": value}
 
 
 def _response(event: LLMFinished) -> LLMResponse:

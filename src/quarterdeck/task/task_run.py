@@ -18,16 +18,18 @@ from quarterdeck.agent.structured import parse
 from quarterdeck.concurrency import call, call_in_thread
 from quarterdeck.errors import (
     GuardrailError,
+    HookError,
     JournalError,
     LLMError,
     MalformedResponseError,
     TaskError,
     UsageError,
 )
-from quarterdeck.events import TaskFailed, TaskFinished, TaskStarted
+from quarterdeck.events import TaskFailed, TaskFinished, TaskStarted, scope
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import human_step
 from quarterdeck.task.guardrail import judge
+from quarterdeck.task.hooked import after_task, before_task
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
 
@@ -74,6 +76,17 @@ class TaskRun:
             LLMError: A call to the model failed.
             RunStopped: The run was stopped.
         """
+        planned = self.planned
+        with scope(
+            task=self.task,
+            task_name=planned.name,
+            task_index=planned.index,
+            agent=planned.agent,
+            role=planned.persona.role,
+        ):
+            return await self._execute()
+
+    async def _execute(self) -> TaskOutput:
         planned, role = self.planned, self.planned.persona.role
         done = self.run.finished.get(planned.name)
         if isinstance(done, TaskFinished):
@@ -84,7 +97,9 @@ class TaskRun:
         self.run.emit(TaskStarted(path=planned.name, task=planned.name, agent=role, index=planned.index))
         started = time.perf_counter()
         try:
+            self.context = await before_task(self.planned, self.context)
             output = await (self._approved() if self.task.human_input else self._guarded(""))
+            output = await after_task(self.planned, output)
             await self._deliver(output)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
@@ -152,7 +167,7 @@ class TaskRun:
             except MalformedResponseError:
                 if retry == self.planned.agent.max_retry_limit:
                     raise
-            except (LLMError, TaskError, UsageError, JournalError, AssertionError):
+            except (LLMError, TaskError, UsageError, HookError, JournalError, AssertionError):
                 raise  # trying again would fail again, or has been done already
             except Exception:
                 if retry == self.planned.agent.max_retry_limit:

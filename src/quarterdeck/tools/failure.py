@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-FailureReason = Literal["tool_reported", "exception", "mcp_error", "usage_limit", "unknown_tool", "invalid_input"]
-"""Why a call failed, in CrewAI's names; ``exception`` includes a call that took longer than its time limit."""
+FailureReason = Literal[
+    "tool_reported", "exception", "mcp_error", "usage_limit", "unknown_tool", "invalid_input", "blocked"
+]
+"""Why a call failed, in CrewAI's names; ``exception`` includes a call that took longer than its time limit, and
+``blocked`` is a call that a hook stopped."""
 
 FailurePolicy = Literal["ignore", "warn", "raise"]
 """What a failed call does to the task: nothing, a note in its output (the default), or its end."""

@@ -53,16 +53,17 @@ class Server:
 
 
 @pytest.fixture
-def server(journal_url: str, settings: dict[str, Any]) -> Iterator[Server]:
+def server(journal_url: str) -> Iterator[Server]:
     """The crews above, served with a worker, on SQLite and then on PostgreSQL."""
     ready = threading.Event()
     box: dict[str, Any] = {}
 
     async def serve() -> None:
         store = await Store.open(journal_url)
-        given = {"database": journal_url, "token_hash": hash_of(TOKEN), "max_body_bytes": 20_000} | settings
-        app = create_app(Registry(crews()), Settings(**given), store)
-        config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
+        settings = Settings(database=journal_url, token_hash=hash_of(TOKEN), max_body_bytes=20_000)
+        config = uvicorn.Config(
+            create_app(Registry(crews()), settings, store), port=0, log_level="error", timeout_graceful_shutdown=1
+        )
         box["server"], box["store"] = uvicorn.Server(config), store
         task = asyncio.create_task(box["server"].serve())
         while not box["server"].started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it

@@ -13,7 +13,6 @@ from quarterdeck.server.api.problems import Problem, not_found
 from quarterdeck.server.auth import Authenticator, Principal
 from quarterdeck.server.settings import Dialect, Settings
 from quarterdeck.server.store import RunRecord, Store
-from quarterdeck.server.webhooks import Deliverer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +24,12 @@ class Services:
         registry: The crews.
         settings: How the server behaves.
         auth: Knows the tokens.
-        deliverer: Sends the webhooks.
     """
 
     store: Store
     registry: Registry
     settings: Settings
     auth: Authenticator
-    deliverer: Deliverer
 
 
 # Dependencies are async, though nothing is awaited: FastAPI calls sync ones in a thread each.

@@ -379,10 +379,9 @@ def expired(database: Database, limit: int) -> list[tuple[str, str]]:
 
 
 def old_runs(database: Database, older_than: float, limit: int) -> list[str]:
-    """Runs that ended more than so many seconds ago, and whose webhooks are all settled."""
+    """Runs that ended more than so many seconds ago."""
     rows = database.execute(
-        f"SELECT id FROM qd_kickoffs AS k WHERE ended_at IS NOT NULL AND ended_at < {database.now} - ? "
-        "AND NOT EXISTS (SELECT 1 FROM qd_webhooks AS w WHERE w.run_id = k.id AND w.state = 'pending') "
+        f"SELECT id FROM qd_kickoffs WHERE ended_at IS NOT NULL AND ended_at < {database.now} - ? "
         "ORDER BY ended_at LIMIT ?",
         (older_than, limit),
     )
