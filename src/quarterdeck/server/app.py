@@ -16,6 +16,7 @@ from quarterdeck.server.api.address import BodyLimit, CrewAddress
 from quarterdeck.server.api.context import EntryOf, Services, entry
 from quarterdeck.server.api.models import ProblemBody
 from quarterdeck.server.auth import Authenticator
+from quarterdeck.server.live import Live
 from quarterdeck.server.settings import Settings
 from quarterdeck.server.store import Store
 from quarterdeck.server.work import Work
@@ -35,14 +36,16 @@ def create_app(registry: Registry, settings: Settings, store: Store) -> FastAPI:
         store: The runs; the caller closes it.
     """
 
+    live = Live()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with Work(store, registry, settings) as work:
+        async with Work(store, registry, settings, live) as work:
             app.state.work = work
             yield
 
     app = FastAPI(title="Quarterdeck", version=quarterdeck.__version__, lifespan=lifespan, redoc_url=None)
-    app.state.services = Services(store, registry, settings, Authenticator(settings.token_hash))
+    app.state.services = Services(store, registry, settings, Authenticator(settings.token_hash), live)
     problems.install(app)
     _health(app)
     crew = APIRouter(prefix="/crews/{crew}", dependencies=[Depends(entry)], responses=_ERRORS)

@@ -15,6 +15,7 @@ from quarterdeck.project import Entry
 from quarterdeck.runtime.human import Later
 from quarterdeck.runtime.journal import OpenRun
 from quarterdeck.runtime.run import Run
+from quarterdeck.server.live import Live
 from quarterdeck.server.store import WAITING, Claim, Question, RunRecord, State, state_of
 from quarterdeck.server.store.endings import end_of
 
@@ -43,17 +44,25 @@ class Running:
         claim: The claim.
         entry: The crew, in the run's version; None where the worker has it no more.
         is_ours: Whether this worker can be sure that the run is its own: asked before each step.
+        live: Shows its events to those who listen.
         on_event: Called with each event.
     """
 
     def __init__(
-        self, claim: Claim, entry: Entry | None, is_ours: Callable[[], bool], on_event: Subscriber | None = None
+        self,
+        claim: Claim,
+        entry: Entry | None,
+        is_ours: Callable[[], bool],
+        live: Live,
+        on_event: Subscriber | None = None,
     ) -> None:
         self._is_ours = is_ours
         self.claim = claim
         self.task: asyncio.Task[None] | None = None
         self.has_ended = False  # what came of it is being written
         self._entry = entry
+        self._live = live
+        self._last = 0  # the number of its last event
         self._on_event = on_event
         self._run: Run | None = None
         self._stop: RunStopped | None = None
@@ -98,6 +107,7 @@ class Running:
         return Ending(state, end.error, end.ended_by, self._questions(end) if state in WAITING else [])
 
     def _note(self, event: Event) -> None:
+        self._last = event.seq or self._last
         match event:
             case HumanRequested():
                 self._asked[event.path] = event
@@ -141,12 +151,16 @@ class Running:
             run.stop(self._stop)
 
     def _before_step(self) -> None:
-        """A worker that has slept begins no step of a run that another one may have by now."""
+        """A worker that has slept begins no step of a run that another one may have by now; and a model is asked for
+        its answer in pieces only where somebody wants them."""
         if not self._is_ours():
             self.stop(HandedOver(), now=False)
+        if self._run is not None:
+            self._run.stream = self._live.wants_deltas(self._run.id)
 
     def _show(self, event: Event) -> None:
         self._note(event)
+        self._live.show(event, self._last)
         if self._on_event:
             self._on_event(event)
 

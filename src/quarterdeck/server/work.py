@@ -10,6 +10,7 @@ from typing import Self
 from quarterdeck.errors import JournalError
 from quarterdeck.project import Registry
 from quarterdeck.server.housekeeping import Housekeeping
+from quarterdeck.server.live import Live
 from quarterdeck.server.settings import Settings
 from quarterdeck.server.store import Store
 from quarterdeck.server.worker import Worker
@@ -24,15 +25,18 @@ class Work:
         store: The runs.
         registry: The crews.
         settings: How the server behaves.
+        live: Shows events to those who listen.
     """
 
-    def __init__(self, store: Store, registry: Registry, settings: Settings) -> None:
+    def __init__(self, store: Store, registry: Registry, settings: Settings, live: Live) -> None:
         self._store = store
         days = settings.retention_days
         self._housekeeping = Housekeeping(store, retention_seconds=None if days is None else days * _DAY)
         self._worker: Worker | None = None
         if settings.worker:
-            self._worker = Worker(store, registry, concurrency=settings.concurrency, housekeeping=self._housekeeping)
+            self._worker = Worker(
+                store, registry, concurrency=settings.concurrency, live=live, housekeeping=self._housekeeping
+            )
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:

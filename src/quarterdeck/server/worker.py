@@ -21,6 +21,7 @@ from quarterdeck.errors import FencedError, HandedOver, JournalError, RunStopped
 from quarterdeck.events import Subscriber
 from quarterdeck.project import Registry
 from quarterdeck.server.housekeeping import Housekeeping
+from quarterdeck.server.live import Live
 from quarterdeck.server.running import Ending, Running
 from quarterdeck.server.store import Claim, RunRecord, Store
 
@@ -40,6 +41,7 @@ class Worker:
         store: The runs.
         registry: The crews that it can run.
         concurrency: Runs at once.
+        live: Shows events to those who listen in this process.
         on_event: Called with each event of each run.
         beat_seconds: Seconds between two heartbeats.
         housekeeping: Looks after the store, as every worker does by default; None: one with the default times.
@@ -52,6 +54,7 @@ class Worker:
         registry: Registry,
         *,
         concurrency: int = 100,
+        live: Live | None = None,
         on_event: Subscriber | None = None,
         beat_seconds: float = 2.0,
         housekeeping: Housekeeping | None = None,
@@ -61,6 +64,7 @@ class Worker:
         self._store = store
         self._registry = registry
         self._concurrency = concurrency
+        self._live = live or Live()
         self._on_event = on_event
         self._beat_seconds = beat_seconds
         self._poll_seconds = poll_seconds
@@ -201,7 +205,7 @@ class Worker:
 
     def _begin(self, claim: Claim) -> Running:
         entry = self._registry.get(claim.run.crew, claim.run.version)
-        return Running(claim, entry, self._has_lease, self._on_event)
+        return Running(claim, entry, self._has_lease, self._live, self._on_event)
 
     def _has_lease(self) -> bool:
         return time.monotonic() - self._renewed < self._lease_seconds

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from quarterdeck import Agent, Crew, Task
 from quarterdeck.project import Entry, Registry
@@ -50,21 +52,28 @@ class Server:
 
     url: str
     store: Store
+    app: FastAPI
 
 
 @pytest.fixture
 def server(journal_url: str) -> Iterator[Server]:
     """The crews above, served with a worker, on SQLite and then on PostgreSQL."""
+    with serving(journal_url, crews(), max_body_bytes=20_000) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serving(journal_url: str, entries: list[Entry], **more: Any) -> Iterator[Server]:
+    """A server of these crews."""
     ready = threading.Event()
     box: dict[str, Any] = {}
 
     async def serve() -> None:
         store = await Store.open(journal_url)
-        settings = Settings(database=journal_url, token_hash=hash_of(TOKEN), max_body_bytes=20_000)
-        config = uvicorn.Config(
-            create_app(Registry(crews()), settings, store), port=0, log_level="error", timeout_graceful_shutdown=1
-        )
-        box["server"], box["store"] = uvicorn.Server(config), store
+        settings = Settings(database=journal_url, token_hash=hash_of(TOKEN), **more)
+        app = create_app(Registry(entries), settings, store)
+        config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
+        box["server"], box["store"], box["app"] = uvicorn.Server(config), store, app
         task = asyncio.create_task(box["server"].serve())
         while not box["server"].started and not task.done():  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(0.01)
@@ -78,7 +87,9 @@ def server(journal_url: str) -> Iterator[Server]:
     thread.start()
     assert ready.wait(20)
     port = box["server"].servers[0].sockets[0].getsockname()[1]
-    yield Server(f"http://127.0.0.1:{port}", box["store"])
-    box["server"].should_exit = True
-    thread.join(20)
+    try:
+        yield Server(f"http://127.0.0.1:{port}", box["store"], box["app"])
+    finally:
+        box["server"].should_exit = True
+        thread.join(20)
     assert not thread.is_alive()

@@ -145,18 +145,19 @@ class Journal:
         """Tells an announcer of what is written from now on."""
         self._writer.announcer = announcer
 
-    async def events(self, run_id: str, after: int = 0) -> list[Event]:
+    async def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         """The run's events in order, whole; none for a run that is not there.
 
         Args:
             run_id: The run.
             after: Only events with a greater ``seq``.
+            limit: The first of them, so many at most.
 
         Raises:
             JournalError: The database failed, or a row is damaged.
             ConfigError: An event was written by a newer version.
         """
-        return await call_in_thread(self._events, run_id, after)
+        return await call_in_thread(self._events, run_id, after, limit)
 
     async def runs(self, limit: int = 100) -> list[RunRow]:
         """The newest runs first.
@@ -199,8 +200,8 @@ class Journal:
         events = unpack(owner.run_id, rows, payloads)
         return OpenRun(self._writer, owner, events, Packer(events, payloads), beside)
 
-    def _events(self, run_id: str, after: int) -> list[Event]:
-        rows, payloads = self._read(lambda database: tables.read(database, run_id, after))
+    def _events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
+        rows, payloads = self._read(lambda database: tables.read(database, run_id, after, limit))
         return [event for event in unpack(run_id, rows, payloads) if (event.seq or 0) > after]
 
     def _read(self, query: Callable[[Database], T]) -> T:

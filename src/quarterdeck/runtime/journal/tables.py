@@ -159,16 +159,22 @@ def list_runs(database: Database, limit: int) -> list[RunRow]:
     return [RunRow(*row) for row in rows]
 
 
-def read(database: Database, run_id: str, after: int) -> tuple[list[EventRow], dict[str, bytes]]:
-    """The run's events after a seq, before them what their conversations build on, and all their payloads."""
+def read(
+    database: Database, run_id: str, after: int, limit: int | None = None
+) -> tuple[list[EventRow], dict[str, bytes]]:
+    """The run's events after a seq, all or the first ones, before them what their conversations build on, and all their
+    payloads."""
     with transaction(database, database.begin_read):
-        return read_within(database, run_id, after)
+        return read_within(database, run_id, after, limit)
 
 
-def read_within(database: Database, run_id: str, after: int) -> tuple[list[EventRow], dict[str, bytes]]:
+def read_within(
+    database: Database, run_id: str, after: int, limit: int | None = None
+) -> tuple[list[EventRow], dict[str, bytes]]:
     """As ``read``, in a transaction that has begun."""
     columns = "SELECT seq, type, path, time, body FROM qd_events WHERE run_id = ?"
-    found = database.execute(f"{columns} AND seq > ? ORDER BY seq", (run_id, after))
+    first = "" if limit is None else f" LIMIT {limit:d}"
+    found = database.execute(f"{columns} AND seq > ? ORDER BY seq{first}", (run_id, after))
     rows = [EventRow(*row) for row in found]
     if any((base_of(row) or after + 1) <= after for row in rows):
         found = database.execute(f"{columns} AND seq <= ? AND type = ? ORDER BY seq", (run_id, after, LLMFinished.type))

@@ -11,6 +11,7 @@ from starlette.datastructures import State
 from quarterdeck.project import Entry, Registry
 from quarterdeck.server.api.problems import Problem, not_found
 from quarterdeck.server.auth import Authenticator, Principal
+from quarterdeck.server.live import Live
 from quarterdeck.server.settings import Dialect, Settings
 from quarterdeck.server.store import RunRecord, Store
 
@@ -24,12 +25,14 @@ class Services:
         registry: The crews.
         settings: How the server behaves.
         auth: Knows the tokens.
+        live: Shows events that the journal does not keep.
     """
 
     store: Store
     registry: Registry
     settings: Settings
     auth: Authenticator
+    live: Live
 
 
 # Dependencies are async, though nothing is awaited: FastAPI calls sync ones in a thread each.

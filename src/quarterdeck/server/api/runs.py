@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 from sse_starlette import EventSourceResponse
 
+from quarterdeck.events import EVENT_TYPES
 from quarterdeck.server.api.context import DialectOf, EntryOf, RunOf, Services, ServicesOf, Who
 from quarterdeck.server.api.events import event_stream
 from quarterdeck.server.api.problems import Problem, not_found
@@ -67,12 +68,18 @@ async def events(
     types: Annotated[str, Query(description="Comma-separated event types; empty means all")] = "",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Every event from the first on (or after ``Last-Event-ID``), then live until the run ends."""
+    """Every event from the first on (or after ``Last-Event-ID``), then live until the run ends.
+
+    Where the run is under way in the server that is asked, there are also events without a number (``id``), once and
+    live only: ``llm.delta`` with a piece of a model's answer, and what has been begun.
+    """
     after = last_event_id or "0"
     if not after.isdecimal() or len(after) > 15:
         raise Problem(400, f"Last-Event-ID must be the number of an event, got {after[:40]!r}")
     wanted = frozenset(part.strip() for part in types.split(",") if part.strip())
-    stream = event_stream(services.store, record.id, int(after), wanted, request.is_disconnected)
+    if unknown := wanted - EVENT_TYPES.keys():
+        raise Problem(400, f"types: {min(unknown)[:60]!r} is no event type; there are: {', '.join(EVENT_TYPES)}")
+    stream = event_stream(services.store, services.live, record.id, int(after), wanted)
     return EventSourceResponse(stream, ping=15, headers={"X-Accel-Buffering": "no"})
 
 

@@ -31,9 +31,15 @@ class Waiter:
         self.topics = topics
         self.loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
+        self._woken = False
 
     def wake(self) -> None:
         """Called on the waiter's loop."""
+        self._woken = True
+        self._event.set()
+
+    def nudge(self) -> None:
+        """Ends a wait, as if its time were over. Called on the waiter's loop."""
         self._event.set()
 
     async def __call__(self, seconds: float | None = None) -> bool:
@@ -51,7 +57,8 @@ class Waiter:
         except TimeoutError:
             return False
         self._event.clear()
-        return True
+        woken, self._woken = self._woken, False
+        return woken
 
 
 class WakeUps:
