@@ -26,6 +26,10 @@ def crew(**fields: Any) -> Crew:
     return Crew(**({"tasks": [task()]} | fields))
 
 
+def managed(**fields: Any) -> Crew:
+    return crew(**({"process": Process.hierarchical, "manager_agent": BOSS} | fields))
+
+
 class Model(BaseModel):
     x: int
 
@@ -39,6 +43,7 @@ def undocumented(x: int) -> int:
 
 
 LATER = task()
+BOSS = agent()
 LOOP: list[Any] = []
 LOOP.append(LOOP)
 
@@ -85,7 +90,17 @@ CASES: list[tuple[str, Any, str]] = [
     ("crew with a role as agent", lambda: crew(agents=["Pilot"]), r"agents\.0.*'Pilot'"),
     ("crew with a class of inputs that is none", lambda: crew(inputs_model=dict), "inputs_model"),
     ("crew with a typo", lambda: crew(agentz=[]), "did you mean 'agents'"),
-    ("crew with a manager", lambda: crew(manager_llm="gpt-4o"), "manager_llm.*not supported"),
+    ("crew in order with a manager", lambda: crew(manager_llm=ScriptedLLM([])), "manager_llm does nothing.*hierarch"),
+    ("crew with no manager", lambda: crew(process=Process.hierarchical), "one of manager_llm and manager_agent"),
+    ("crew with a manager at work", lambda: managed(agents=[BOSS]), "manager_agent 'r' is in agents too"),
+    ("crew with a manager's task", lambda: managed(tasks=[task(agent=BOSS)]), "the agent of task 1 is the manager"),
+    ("crew of a manager alone", lambda: managed(tasks=[task(agent=None)]), "needs an agent that the manager"),
+    (
+        "crew with a role as manager",
+        lambda: crew(process="hierarchical", manager_agent="Boss"),
+        "manager_agent.*'Boss'",
+    ),
+    ("crew with no delegations", lambda: managed(max_delegations=0), "max_delegations"),
     ("crew with sharing", lambda: crew(share_crew=True), "nothing leaves your machine"),
     ("budget of zero", lambda: Budget(max_tokens=0), "max_tokens must be a whole number above 0"),
     ("budget as text", lambda: Budget(max_seconds="1"), "max_seconds must be a number"),  # type: ignore[arg-type]
@@ -153,6 +168,6 @@ def test_no_secret_in_an_error() -> None:
     assert "sk-secret" not in str(caught.value)
 
 
-def test_only_one_process() -> None:
+def test_processes() -> None:
     """The names that are there."""
-    assert [p.value for p in Process] == ["sequential"]
+    assert [p.value for p in Process] == ["sequential", "hierarchical"]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Unpack
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator
 
 from quarterdeck.agent import alone, framing
+from quarterdeck.agent.delegation import CoworkerTool
 from quarterdeck.agent.fields import Definition, as_tools, distinct
 from quarterdeck.agent.framing import PROMPT, RESPONSE, Persona
 from quarterdeck.agent.interpolation import interpolate, placeholders
@@ -47,6 +48,7 @@ class Agent(Definition):
         step_callback: Called with an ``AgentAction`` after each tool call and an ``AgentFinish`` at the end.
         callbacks: More of these.
         cache: Whether results of equal tool calls may be used again, where the crew has ``cache=True``.
+        allow_delegation: Lets it hand work to the crew's other agents, and ask them; see docs/hierarchy.md.
         respect_context_window: Cuts a conversation that no longer fits the model, and goes on; else it fails.
         use_system_prompt: False puts everything into one user message, for models without a system role.
         system_template: Replaces the system prompt; ``{{ .System }}`` (what it would have been), ``{role}``, ``{goal}``
@@ -80,7 +82,6 @@ class Agent(Definition):
         "planning_config": f"{_LATER} in this version",
         "reasoning": f"{_LATER} in this version",
         "max_reasoning_attempts": f"{_LATER} in this version",
-        "allow_delegation": f"{_LATER} in this version",
         "guardrail": f"{_LATER} on an agent in this version: give it to the task",
         "guardrail_max_retries": f"{_LATER} on an agent in this version: give it to the task",
         "tool_failure_policy": f"{_LATER} in this version",
@@ -102,6 +103,7 @@ class Agent(Definition):
     step_callback: Callable[..., Any] | None = None
     callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
     cache: bool = True
+    allow_delegation: bool = False
     respect_context_window: bool = True
     use_system_prompt: bool = True
     system_template: str | None = None
@@ -187,6 +189,7 @@ class Agent(Definition):
             LLMError: A call to the model failed.
         """
         limit = self._rate or rate
+        named = name_tools(self.tools if tools is None else tools)
 
         def waiting(allowed: int) -> None:
             run.emit(LimitReached(path=path, limit="max_rpm", allowed=allowed, used=allowed))
@@ -197,7 +200,7 @@ class Agent(Definition):
             llm=self.llm,
             role=persona.role,
             messages=messages,
-            tools=name_tools(self.tools if tools is None else tools),
+            tools=named,
             model=model,
             max_iter=self.max_iter,
             max_tokens=self.max_tokens,
@@ -206,6 +209,7 @@ class Agent(Definition):
             cache=cache and self.cache,
             wait=partial(limit.wait, waiting) if limit else None,
             on_step=distinct([self.step_callback, *self.callbacks, step_callback]),
+            last=frozenset(name for name, tool in named.items() if isinstance(tool, CoworkerTool)),
         )
         with scope(agent=self, role=persona.role):
             return await _within(self.max_execution_time, persona.role, loop.answer())

@@ -54,6 +54,7 @@ class Loop:
         cache: Whether results of equal tool calls are used again.
         wait: Awaited before each call to the model.
         on_step: Functions that are given each AgentAction and the AgentFinish.
+        last: Names of the tools whose ``usage_limit`` means that the model has to answer now.
     """
 
     run: Run
@@ -70,11 +71,13 @@ class Loop:
     cache: bool = False
     wait: Callable[[], Awaitable[None]] | None = None
     on_step: Sequence[Callable[..., Any]] = ()
+    last: frozenset[str] = frozenset()
     specs: tuple[ToolSpec, ...] = field(init=False)
     _schema: OutputSchema | None = field(init=False, default=None)
     _calls: int = 0
     _tool_calls: int = 0
     _reasoning: str = ""
+    _used_up: bool = False
 
     def __post_init__(self) -> None:
         self.specs = tuple(tool_spec(item, name) for name, item in self.tools.items())
@@ -106,9 +109,12 @@ class Loop:
             if answer is not None:
                 self.messages.append({"role": "assistant", "content": answer})
                 return answer
-        self.run.emit(
-            LimitReached(path=self.path, limit="max_iter", allowed=float(self.max_iter), used=float(self.max_iter))
-        )
+            if self._used_up:
+                break
+        else:
+            self.run.emit(
+                LimitReached(path=self.path, limit="max_iter", allowed=float(self.max_iter), used=float(self.max_iter))
+            )
         self.messages.append({"role": "user", "content": prompts.FORCE_ANSWER})
         return self._finish(await self._ask(tool_choice="none"))
 
@@ -197,6 +203,8 @@ class Loop:
             self.messages.append({"role": "tool", "tool_call_id": item.id, "name": item.name, "content": text})
             if event.is_answer and answer is None:
                 answer = event.output
+            if event.reason == "usage_limit" and item.name in self.last:
+                self._used_up = True
             if event.path not in known:
                 await self._tell(AgentAction(response.text, item.name, event.arguments, response.text, text))
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 CONTEXT_DIVIDER = "\n\n----------\n\n"
@@ -61,3 +62,41 @@ def repair_json(error: str) -> str:
 
 
 MARKDOWN = "Format the answer in Markdown."
+
+
+# -- delegation -------------------------------------------------------------------------------------------
+
+MANAGER_ROLE = "Crew Manager"
+MANAGER_GOAL = "Bring each task to an answer that has all it asks for, through the work of your coworkers"
+MANAGER_BACKSTORY = (
+    "You plan first. You hand each piece to the coworker whose goal fits it, with all that is needed to do it, and "
+    "pieces that do not need each other at the same time. You check what comes back, and hand it back with what is "
+    "missing. The final answer is yours: write it out whole."
+)
+DELEGATED = "A complete answer: whoever asked sees nothing else of your work."
+ASK_TOOL = "Asks a coworker a question. They know only what you write here."
+CONTEXT_ARGUMENT = "All that the coworker has to know"
+
+
+def delegate_tool(coworkers: Sequence[tuple[str, str]]) -> str:
+    """Describes the tool that hands out work, and who there is (names and goals)."""
+    who = "; ".join(f"{name} ({' '.join(goal.split())})" for name, goal in coworkers)
+    return f"Hands a piece of work to a coworker. They know only what you write here. Coworkers: {who}"
+
+
+def delegations_used_up(limit: int) -> str:
+    """Says that nothing more can be handed out."""
+    return f"Not done: the limit of {limit} delegations for this task is reached. Answer now, from what you have."
+
+
+def no_such_coworker(names: Sequence[str]) -> str:
+    """Says whom there is."""
+    return f"there is no such coworker; there are: {', '.join(names)}"
+
+
+def coworker_waits(chain: Sequence[str], names: Sequence[str]) -> str:
+    """Refuses to hand work back to somebody who waits for it."""
+    return (
+        f"this coworker waits for your own answer ({' → '.join(chain)}), so it cannot be asked; do it yourself, or "
+        f"take one of: {', '.join(names)}"
+    )

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, ClassVar, Unpack, cast
 
-from pydantic import BaseModel, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition
@@ -22,10 +22,12 @@ from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.hooked import intercept_output
 from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import definition_digest, plan, task_names
+from quarterdeck.crew.staff import Staff, default_manager, each_once, why_unfit
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
 from quarterdeck.events import Event, RunStatus, Subscriber, scope
 from quarterdeck.hooks import ExecutionStartContext, Hook, InputContext, InterceptionPoint
 from quarterdeck.hooks.dispatch import dispatch, hooks_at
+from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
@@ -39,9 +41,11 @@ _LATER = "is not supported"
 
 
 class Process(StrEnum):
-    """The order of a crew's tasks: ``sequential``, one after another."""
+    """How a crew's tasks are done: ``sequential``, each by its agent; ``hierarchical``, each by a manager that hands
+    the work to the agents. Both take the tasks one after another."""
 
     sequential = "sequential"
+    hierarchical = "hierarchical"
 
 
 class Crew(Definition):
@@ -50,7 +54,14 @@ class Crew(Definition):
     Args:
         agents: The agents; those of the tasks need not be named again.
         tasks: The tasks, in order.
-        process: ``Process.sequential``.
+        process: ``Process.sequential``, or ``Process.hierarchical`` with one of manager_llm and manager_agent.
+        manager_llm: The model of the manager of a hierarchical crew.
+        manager_agent: The manager itself, with goals and tools of its own; not one of ``agents``. It goes before
+            manager_llm.
+        max_delegations: In one try of a task, how many pieces of work and questions may be handed to coworkers,
+            those that coworkers hand on included; then whoever wants more is told so and has to answer. Default 12.
+        max_delegation_depth: How far a piece may be handed on by coworkers with ``allow_delegation``: 1 means not at
+            all. Default 2.
         name: The crew's name in events and traces.
         verbose: Prints what happens.
         max_rpm: LLM calls a minute of all runs together, for agents that have no ``max_rpm`` of their own.
@@ -66,8 +77,6 @@ class Crew(Definition):
 
     not_supported: ClassVar[Mapping[str, str]] = {
         "function_calling_llm": f"{_LATER}: the agents' own models make the tool calls",
-        "manager_llm": f"{_LATER} in this version",
-        "manager_agent": f"{_LATER} in this version",
         "stream": f"{_LATER} in this version: subscribe to LLMDelta events with kickoff(on_event=...)",
         "output_log_file": f"{_LATER}: kickoff(journal=...) keeps everything; 'quarterdeck events' prints it",
         "memory": f"{_LATER} in this version",
@@ -89,6 +98,10 @@ class Crew(Definition):
     agents: list[Agent] = Field(default_factory=list[Agent])
     tasks: list[Task] = Field(default_factory=list[Task])
     process: Process = Process.sequential
+    manager_llm: Any = None
+    manager_agent: Agent | None = None
+    max_delegations: int = Field(default=12, ge=1)
+    max_delegation_depth: int = Field(default=2, ge=1)
     name: str = "crew"
     verbose: bool = False
     max_rpm: int | None = Field(default=None, ge=1)
@@ -101,7 +114,28 @@ class Crew(Definition):
 
     _rate: RateLimit | None = PrivateAttr(default=None)
     _hooks: tuple[Hook, ...] = PrivateAttr(default=())
+    _manager: Agent | None = PrivateAttr(default=None)
     _latest: UsageMetrics | None = PrivateAttr(default=None)
+
+    @field_validator("manager_llm", mode="before")
+    @classmethod
+    def _make_manager_llm(cls, value: Any) -> BaseLLM | None:
+        return None if value is None else create_llm(value)
+
+    @model_validator(mode="after")
+    def _check_manager(self) -> Crew:
+        if self.process is Process.sequential:
+            for name in ("manager_llm", "manager_agent"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} does nothing in a sequential crew: add process=Process.hierarchical")
+            return self
+        manager = self.manager_agent or (default_manager(self.manager_llm) if self.manager_llm else None)
+        if manager is None:
+            raise ValueError("a hierarchical crew needs one of manager_llm and manager_agent")
+        self._manager = manager
+        if problem := why_unfit(self.agents, self.tasks, manager):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _check_tasks(self) -> Crew:
@@ -111,7 +145,7 @@ class Crew(Definition):
             raise ValueError("a task is in the crew twice: make a second Task object")
         for n, task in enumerate(self.tasks):
             where = f"task {n + 1} ({task.description[:40]!r})"
-            if task.agent is None:
+            if task.agent is None and self.process is Process.sequential:
                 raise ValueError(f"{where} has no agent: Task(..., agent=...)")
             before = {id(item) for item in self.tasks[:n]}
             for item in task.context_tasks or ():
@@ -126,7 +160,13 @@ class Crew(Definition):
     @cached_property
     def definition(self) -> str:
         """Digest of what its tasks and agents say: another text, another digest."""
-        return definition_digest(self.tasks)
+        return definition_digest(self.tasks, self.staff)
+
+    @property
+    def staff(self) -> Staff:
+        """Who works in it."""
+        agents = each_once([*self.agents, *(task.agent for task in self.tasks)])
+        return Staff(tuple(agents), self._manager, self.max_delegations, self.max_delegation_depth)
 
     @property
     def steps(self) -> list[str]:
@@ -141,8 +181,8 @@ class Crew(Definition):
     def fetch_inputs(self) -> set[str]:
         """Names of the inputs that the crew needs: the placeholders of its tasks and agents."""
         found: set[str] = set()
-        for task in self.tasks:
-            found |= task.placeholders() | (task.agent.placeholders() if task.agent else set())
+        for definition in [*self.tasks, *self.staff.taking_part(self.tasks)]:
+            found |= definition.placeholders()
         return found
 
     @property
@@ -201,13 +241,13 @@ class Crew(Definition):
 
         async def prepare(given: dict[str, Any]) -> dict[str, Any]:
             inputs = await self._prepare(given)
-            planned.extend(plan(self.tasks, inputs))  # a missing input is found before anything is written
+            planned.extend(plan(self.tasks, inputs, self.staff))  # a missing input is found before anything is written
             return inputs
 
         inputs = await run.begin(self.name, given, self.definition, prepare)
         execution = Execution(
             run=run,
-            plan=planned or plan(self.tasks, inputs),
+            plan=planned or plan(self.tasks, inputs, self.staff),
             cache=self.cache,
             rate=self._rate,
             step_callback=self.step_callback,
@@ -311,7 +351,7 @@ class Crew(Definition):
         )
 
     def _verbose(self) -> bool:
-        return self.verbose or any(task.agent.verbose for task in self.tasks if task.agent)
+        return self.verbose or any(agent.verbose for agent in self.staff.taking_part(self.tasks))
 
 
 def _checked(inputs: Any) -> dict[str, Any]:

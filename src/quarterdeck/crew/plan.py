@@ -10,64 +10,80 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from quarterdeck.agent.agent import Agent
+from quarterdeck.agent.delegation import team
 from quarterdeck.agent.interpolation import interpolate, missing_inputs, placeholders
+from quarterdeck.crew.staff import Staff
 from quarterdeck.errors import InputError
 from quarterdeck.task.planned import PlannedTask
 from quarterdeck.task.task import Task
 
 
-def plan(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
+def plan(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> list[PlannedTask]:
     """Makes the tasks ready.
 
     Raises:
         InputError: Inputs are missing, or one cannot be written into a text or a path.
     """
     try:
-        return _planned(tasks, inputs)
+        return _planned(tasks, inputs, staff)
     except InputError as error:
         if not error.missing:
             raise
-    raise missing_inputs(_needs(tasks, inputs), inputs)  # all of them, not the first text's alone
+    raise missing_inputs(_needs(tasks, inputs, staff), inputs)  # all of them, not the first text's alone
 
 
-def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> list[PlannedTask]:
+def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> list[PlannedTask]:
     names = task_names(tasks)
     places = {id(task): n for n, task in enumerate(tasks)}
+    present = staff.taking_part(tasks)
+    personas = {id(agent): agent.persona(inputs) for agent in present}
+    everybody = [agent for agent in staff.agents if id(agent) in personas]
+    whole = team(everybody, personas, staff.max_delegations, staff.max_depth)
+    members = {id(member.agent): member for member in whole.coworkers}
     planned: list[PlannedTask] = []
     for n, task in enumerate(tasks):
-        assert task.agent  # the crew has checked it
         where = f"task {names[n]!r}"
         given = task.context_tasks
+        worker = staff.worker(task)
+        coworkers = tuple(members[id(agent)] for agent in staff.coworkers(task))
         planned.append(
             PlannedTask(
                 index=n,
                 name=names[n],
                 task=task,
-                agent=task.agent,
-                persona=task.agent.persona(inputs),
+                agent=worker,
+                persona=personas[id(worker)],
                 description=interpolate(task.description, inputs, f"{where} description"),
                 expected_output=interpolate(task.expected_output, inputs, f"{where} expected_output"),
                 output_file=_path(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
                 context=None if given is None else tuple(places[id(item)] for item in given),
+                tools=tuple(staff.tools(task)),
+                coworkers=coworkers,
+                team=whole if coworkers else None,
+                managed=staff.manager is not None,
             )
         )
     return planned
 
 
-def _needs(tasks: Sequence[Task], inputs: Mapping[str, Any]) -> dict[str, set[str]]:
+def _needs(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> dict[str, set[str]]:
     """For each text of the tasks and their agents, the names that it needs and that are not there."""
     needs: dict[str, set[str]] = {}
+    texts: list[tuple[str, Task | Agent, str]] = []
     for name, task in zip(task_names(tasks), tasks, strict=True):
-        agent = task.agent
-        assert agent
-        texts: list[tuple[str, Task | Agent, str]] = []
         texts += [(f"task {name!r}", task, field) for field in ("description", "expected_output", "output_file")]
-        texts += [(f"agent {agent.role!r}", agent, field) for field in ("role", "goal", "backstory")]
-        for owner, definition, field in texts:
-            missing = placeholders(getattr(definition, field) or "") - inputs.keys()
-            if missing:  # two agents may have the same role
-                needs[f"{owner} {field}"] = needs.get(f"{owner} {field}", set()) | missing
+        texts += _texts(staff.worker(task))
+    for agent in staff.taking_part(tasks):
+        texts += _texts(agent)
+    for owner, definition, field in texts:
+        missing = placeholders(getattr(definition, field) or "") - inputs.keys()
+        if missing:  # two agents may have the same role
+            needs[f"{owner} {field}"] = needs.get(f"{owner} {field}", set()) | missing
     return needs
+
+
+def _texts(agent: Agent) -> list[tuple[str, Task | Agent, str]]:
+    return [(f"agent {agent.role!r}", agent, field) for field in ("role", "goal", "backstory")]
 
 
 def _path(template: str, inputs: Mapping[str, Any], where: str) -> str:
@@ -98,15 +114,18 @@ def task_names(tasks: Sequence[Task]) -> list[str]:
     return names
 
 
-def definition_digest(tasks: Sequence[Task]) -> str:
+def definition_digest(tasks: Sequence[Task], staff: Staff) -> str:
     """Digest of what the tasks and their agents say: a run that goes on must meet the crew it began with."""
     parts: list[Any] = []
     for name, task in zip(task_names(tasks), tasks, strict=True):
-        agent = task.agent
-        assert agent
-        tools = [tool.name for tool in task.tools or agent.tools]
+        worker = staff.worker(task)
+        tools = [tool.name for tool in staff.tools(task)]
         model = task.answer_model.model_json_schema() if task.answer_model else None
         parts.append([name, task.description, task.expected_output, task.async_execution, tools, model])
-        parts.append([agent.role, agent.goal, agent.backstory])
+        parts.append([worker.role, worker.goal, worker.backstory])
+        if coworkers := staff.coworkers(task):
+            parts.append([staff.max_delegations, staff.max_depth, [agent.role for agent in coworkers]])
+    for agent in staff.taking_part(tasks)[1:] if any(staff.coworkers(task) for task in tasks) else ():
+        parts.append([agent.role, agent.goal, agent.backstory, [tool.name for tool in agent.tools]])
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

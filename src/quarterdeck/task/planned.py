@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quarterdeck.agent.agent import Agent
+from quarterdeck.agent.delegation import Coworker, Team
 from quarterdeck.agent.framing import Persona
 from quarterdeck.task.task import Task
+from quarterdeck.tools import BaseTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,16 @@ class PlannedTask:
         index: Its place in the crew, from 0.
         name: Its name, unique in the crew; the first part of its steps' paths.
         task: The definition.
-        agent: Who does it.
+        agent: Who does it: the task's agent, or the crew's manager.
         persona: The agent's texts.
         description: Its text.
         expected_output: Its text.
         output_file: Its path.
         context: Indices of the tasks whose outputs it is given; None: those before it.
+        tools: The agent's tools for this task, besides those for coworkers.
+        coworkers: Whom the agent can hand work to.
+        team: All who can be handed work in this run; None where nothing is handed out.
+        managed: Whether the agent is the crew's manager.
     """
 
     index: int
@@ -34,3 +40,7 @@ class PlannedTask:
     expected_output: str
     output_file: str | None
     context: tuple[int, ...] | None
+    tools: tuple[BaseTool, ...] = ()
+    coworkers: tuple[Coworker, ...] = ()
+    team: Team | None = None
+    managed: bool = False

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from quarterdeck.agent import framing, prompts
+from quarterdeck.agent.delegation import Coworker, Delegation
 from quarterdeck.agent.fields import as_list, distinct
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.rate import RateLimit
@@ -22,7 +23,9 @@ from quarterdeck.errors import (
     JournalError,
     LLMError,
     MalformedResponseError,
+    OutputFormatError,
     TaskError,
+    TaskTimeoutError,
     UsageError,
 )
 from quarterdeck.events import TaskFailed, TaskFinished, TaskStarted, scope
@@ -32,6 +35,7 @@ from quarterdeck.task.guardrail import judge
 from quarterdeck.task.hooked import after_task, before_task
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
+from quarterdeck.tools import BaseTool
 
 
 class TaskRun:
@@ -164,9 +168,14 @@ class TaskRun:
             self._attempt += 1
             try:
                 return self._output(await self._work(feedback))
-            except MalformedResponseError:
-                if retry == self.planned.agent.max_retry_limit:
-                    raise
+            except MalformedResponseError as error:
+                if retry < self.planned.agent.max_retry_limit:
+                    continue
+                if self.planned.managed:
+                    raise self._named(TaskError, f"the manager gave no answer in {retry + 1} tries: {error}") from error
+                raise
+            except (OutputFormatError, TaskTimeoutError) as error:
+                raise self._named(type(error), str(error)) from error
             except (LLMError, TaskError, UsageError, HookError, JournalError, AssertionError):
                 raise  # trying again would fail again, or has been done already
             except Exception:
@@ -174,23 +183,36 @@ class TaskRun:
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
+    def _named(self, kind: type[TaskError], said: str) -> TaskError:
+        return kind(f"task {self.planned.name!r}: {said}")
+
     async def _work(self, feedback: str) -> Answer:
         planned, agent, task = self.planned, self.planned.agent, self.task
-        model = task.answer_model
+        path, model = f"{planned.name}/{self._attempt}", task.answer_model
         schema = model.model_json_schema() if model and agent.needs_schema_text() else None
         expected = planned.expected_output + (f"\n{prompts.MARKDOWN}" if task.markdown else "")
         prompt = prompts.task(planned.description, expected, self.context, feedback, schema)
         return await agent.work(
             self.run,
-            f"{planned.name}/{self._attempt}",
+            path,
             planned.persona,
             framing.first_messages(agent, planned.persona, prompt),
-            tools=task.tools or None,
+            tools=[*planned.tools, *self._coworker_tools(path)],
             model=model,
             cache=self.cache,
             rate=self.rate,
             step_callback=self.step_callback,
         )
+
+    def _coworker_tools(self, path: str) -> list[BaseTool]:
+        planned = self.planned
+        if planned.team is None:
+            return []
+        delegation = Delegation(
+            self.run, path, planned.team, cache=self.cache, rate=self.rate, step_callback=self.step_callback
+        )
+        first = Coworker(planned.persona.role, planned.agent, planned.persona)
+        return delegation.tools(planned.coworkers, (first,))
 
     # -- the output ---------------------------------------------------------------------------------------
 

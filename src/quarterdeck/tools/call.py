@@ -12,7 +12,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from quarterdeck.concurrency import call
-from quarterdeck.errors import ToolArgumentsError, ToolError, ToolTimeoutError, ToolUsageLimitError
+from quarterdeck.errors import (
+    HookError,
+    JournalError,
+    ToolArgumentsError,
+    ToolError,
+    ToolTimeoutError,
+    ToolUsageLimitError,
+)
 from quarterdeck.tools.arguments import parse_arguments
 from quarterdeck.tools.base import BaseTool, plan_of, run_function
 from quarterdeck.tools.cache import ToolCache
@@ -44,6 +51,8 @@ async def call_tool(
 
     Raises:
         RunStopped: The tool, or something that it called, ended the run.
+        JournalError: A step inside of the tool could not be kept.
+        HookError: A hook stopped a step inside of the tool, or failed.
         asyncio.CancelledError: The caller was cancelled. A sync tool's thread runs on and its result is dropped.
     """
     started = time.perf_counter()
@@ -86,6 +95,8 @@ async def _execute(
         if task is None or task.cancelling():
             raise
         return _failed("exception", "The tool's own work was cancelled.", error, given, started)
+    except (JournalError, HookError):  # of a step inside of the tool: no failure of the tool's own
+        raise
     except ToolError as error:  # raised with words that are meant for the model
         return _failed("exception", str(error), error, given, started)
     except (Exception, SystemExit) as error:
