@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = (
     *("aiohttp", "rich", "typer", "sqlite3", "psycopg", "genai_prices", "httpx", "httpx2", "litellm", "xllamacpp"),
-    *("duckdb", "openai", "anthropic", "fastapi", "uvicorn", "sqlalchemy", "dbos", "mcp"),
+    *("duckdb", "yaml", "openai", "anthropic", "fastapi", "uvicorn", "sqlalchemy", "dbos", "mcp"),
 )
 
 CREW_LINES = """

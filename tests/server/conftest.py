@@ -40,3 +40,9 @@ def new() -> Callable[..., NewRun]:
         return NewRun(**{"id": str(uuid.uuid4()), "tenant": "acme", "crew": "report", "version": "1"} | fields)
 
     return make
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """What an API server is told besides; a test module may have its own."""
+    return {}

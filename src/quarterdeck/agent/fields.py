@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from quarterdeck.errors import ConfigError
 from quarterdeck.tools import BaseTool
+
+
+@runtime_checkable
+class Located(Protocol):
+    """A ``config`` that knows where its values stand: in which file and line."""
+
+    def where(self, field: str = "") -> str:
+        """Where a field stands; where it is not there, or is empty, where the whole stands."""
+        ...
 
 
 class Definition(BaseModel):
@@ -30,7 +39,7 @@ class Definition(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:  # not kept as the cause: it shows the values, keys among them
-            raise ConfigError(f"{type(self).__name__}: {_wrong(error)}") from None
+            raise ConfigError(_wrong(error, type(self).__name__, data)) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -44,31 +53,53 @@ class Definition(BaseModel):
         if config:
             values = {**cast("dict[str, Any]", config), **{k: v for k, v in values.items() if v is not None}}
         for name in [n for n in values if n not in cls.model_fields]:
-            if name in cls.not_supported:
-                if values.pop(name):
-                    raise ValueError(f"{name}: {cls.not_supported[name]}")
-                continue
-            near = difflib.get_close_matches(name, [*cls.model_fields, *cls.not_supported], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(cls.model_fields))}"
-            raise ValueError(f"there is no field {name!r}{hint}")
+            value = values.pop(name)
+            if wrong := cls._refused(name, value):
+                raise _NotTaken(name, wrong)
         return values
 
+    @classmethod
+    def _refused(cls, name: str, value: Any) -> str:
+        """Why an argument that is no field is not taken; empty where it is CrewAI's and unset."""
+        if name in cls.not_supported:
+            return f"{name}: {cls.not_supported[name]}" if value else ""
+        near = difflib.get_close_matches(name, [*cls.model_fields, *cls.not_supported], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(cls.model_fields))}"
+        return f"there is no field {name!r}{hint}"
 
-def _wrong(error: ValidationError) -> str:
-    """What is wrong with the arguments, one after another."""
+
+class _NotTaken(ValueError):
+    """An argument that is no field."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+def _wrong(error: ValidationError, kind: str, data: Mapping[str, Any]) -> str:
+    """What is wrong with the arguments of a definition, one after another."""
+    config = data.get("config")
+    located = config if isinstance(config, Located) else None
     parts: list[str] = []
     for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"])
         raised = problem.get("ctx", {}).get("error")
-        if raised is not None:  # by a check of ours
-            text = str(raised)
-            parts.append(text if text.startswith(name) else f"{name}: {text}")
-        elif problem["type"] == "missing":
-            parts.append(f"{name} is missing")
+        field = raised.field if isinstance(raised, _NotTaken) else str(problem["loc"][0]) if problem["loc"] else ""
+        name, text = ".".join(str(part) for part in problem["loc"]), _problem(problem)
+        if located and data.get(field) is None:
+            parts.append(f"{located.where(field)}: {text}")
         else:
-            message = problem["msg"]
-            parts.append(f"{name}: {message[:1].lower()}{message[1:]}, got {_shown(problem['input'])}")
-    return "; ".join(parts)
+            parts.append(text if text.startswith(name) else f"{name}: {text}")
+    return "; ".join(parts) if located else f"{kind}: {'; '.join(parts)}"
+
+
+def _problem(problem: Any) -> str:
+    raised = problem.get("ctx", {}).get("error")
+    if raised is not None:  # by a check of ours
+        return str(raised)
+    if problem["type"] == "missing":
+        return f"{'.'.join(str(part) for part in problem['loc'])} is missing"
+    message = problem["msg"]
+    return f"{message[:1].lower()}{message[1:]}, got {_shown(problem['input'])}"
 
 
 def _shown(value: Any) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from pathlib import Path
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from quarterdeck.cli.credentials import token_hash, webhook_secret
 from quarterdeck.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Targets = Annotated[
 ]
 Database = Annotated[str, typer.Option(envvar="QUARTERDECK_DATABASE", help="A SQLite file, or a postgresql:// URL.")]
 Concurrency = Annotated[int, typer.Option(min=1, help="Runs at once in this process.")]
+Dev = Annotated[bool, typer.Option("--dev", help="Allow webhooks to this machine, and to private addresses.")]
 
 
 def serve(
@@ -35,7 +36,12 @@ def serve(
     concurrency: Concurrency = 100,
     dialect: Annotated[str, typer.Option(help="The status answer's form: documented or runtime.")] = "documented",
     retention_days: Annotated[float | None, typer.Option(min=0, help="Erase ended runs after so many days.")] = None,
-    dev: Annotated[bool, typer.Option("--dev", help="Allow webhooks to this machine.")] = False,
+    run_seconds: Annotated[float | None, typer.Option(help="End a run after so many seconds of work.")] = None,
+    question_seconds: Annotated[float | None, typer.Option(help="Seconds that a person has for an answer.")] = None,
+    question_default: Annotated[
+        Literal["approve", "error", "cancel"], typer.Option(help="What becomes of a run without an answer in time.")
+    ] = "error",
+    dev: Dev = False,
 ) -> None:
     """Serves crews over HTTP: durable, with a worker in the process."""
     _needs_extra()
@@ -43,40 +49,49 @@ def serve(
     from quarterdeck.server.serve import run_server
     from quarterdeck.server.settings import Settings
 
+    registry = Registry.load(targets)
     settings = Settings(
         database=database,
-        token_hash=_token_hash(database),
+        token_hash=token_hash(database),
         dialect=_dialect(dialect),
         worker=worker,
         concurrency=concurrency,
         retention_days=retention_days,
+        run_seconds=_seconds("--run-seconds", run_seconds),
+        question_seconds=_seconds("--question-seconds", question_seconds),
+        question_default=question_default,
         dev=dev,
+        webhook_secret=webhook_secret(database),
     )
-    registry = Registry.load(targets)
     _show(registry, settings, host, port)
     asyncio.run(run_server(registry, settings, host, port))
 
 
-def worker(targets: Targets, database: Database = DEFAULT_DATABASE, concurrency: Concurrency = 100) -> None:
-    """Runs crews for servers that use the same database."""
+def worker(
+    targets: Targets, database: Database = DEFAULT_DATABASE, concurrency: Concurrency = 100, dev: Dev = False
+) -> None:
+    """Runs crews for servers that use the same database, and sends their webhooks."""
     _needs_extra()
     from quarterdeck.project import Registry
     from quarterdeck.server.serve import run_workers
+    from quarterdeck.server.settings import Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     registry = Registry.load(targets)
     print(f"worker for {', '.join(f'{name}@{version}' for name, version in registry.versions())}", flush=True)
-    asyncio.run(run_workers(registry, database, concurrency))
+    settings = Settings(database=database, concurrency=concurrency, dev=dev, webhook_secret=webhook_secret(database))
+    asyncio.run(run_workers(registry, settings))
 
 
 def _needs_extra() -> None:
     try:
         import alembic
         import fastapi
+        import standardwebhooks
         import uvicorn
     except ImportError as error:
         raise ConfigError(f"the server needs {error.name}: pip install 'quarterdeck[server]'") from None
-    del alembic, fastapi, uvicorn
+    del alembic, fastapi, standardwebhooks, uvicorn
 
 
 def _dialect(name: str) -> Literal["documented", "runtime"]:
@@ -85,25 +100,10 @@ def _dialect(name: str) -> Literal["documented", "runtime"]:
     return name
 
 
-def _token_hash(database: str) -> str:
-    """The token's hash: of ``QUARTERDECK_TOKEN``; else of one that is made at the first start and shown once."""
-    from quarterdeck.server.auth import hash_of, new_token
-
-    given = os.environ.get("QUARTERDECK_TOKEN")
-    if given:
-        return hash_of(given)
-    if "://" in database and not database.startswith("sqlite"):
-        raise ConfigError("set QUARTERDECK_TOKEN: servers that share a database must know the same token")
-    kept = Path(database.removeprefix("sqlite:///")).parent / "token.sha256"
-    if kept.is_file():
-        print(f"Token: as it was shown at the first start (delete {kept} for a new one, or set QUARTERDECK_TOKEN)")
-        return kept.read_text(encoding="ascii").strip()
-    token = new_token()
-    hashed = hash_of(token)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(hashed, encoding="ascii")
-    print(f"Token: {token}   (shown this once)")
-    return hashed
+def _seconds(option: str, value: float | None) -> float | None:
+    if value is not None and not (value > 0 and math.isfinite(value)):
+        raise ConfigError(f"{option} must be a number of seconds above 0, got {value:g}")
+    return value
 
 
 def _show(registry: Registry, settings: Settings, host: str, port: int) -> None:

@@ -76,8 +76,8 @@ class Registry:
         """Imports the crews that targets name.
 
         Args:
-            targets: Each ``module:attr``, ``file.py:attr``, a ``quarterdeck.toml``, or a folder with one. A name can
-                be given as ``name=target`` and a version as ``name@version=target``.
+            targets: Each ``module:attr``, ``file.py:attr``, a crew's YAML or JSON file, a ``quarterdeck.toml``, or a
+                project's folder. A name can be given as ``name=target`` and a version as ``name@version=target``.
             base: The folder that they are relative to; the current one by default.
 
         Raises:
@@ -94,10 +94,8 @@ class Registry:
 
 def _entries(target: str, base: Path) -> list[Entry]:
     path = base / target
-    if path.is_dir():
+    if path.is_dir() and (path / "quarterdeck.toml").is_file():
         path = path / "quarterdeck.toml"
-        if not path.is_file():
-            raise ConfigError(f"the folder {base / target} has no quarterdeck.toml; name a file, as in crew.py:crew")
     if path.suffix == ".toml":
         return _from_toml(path)
     label, separator, place = target.partition("=")
@@ -109,7 +107,7 @@ def _entries(target: str, base: Path) -> list[Entry]:
 
 def _entry(name: str | None, version: str | None, target: str, base: Path) -> Entry:
     runnable = load_target(target, base)
-    name = name or _slug(_own_name(runnable, target))
+    name = name or _slug(_own_name(runnable, target, base))
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{name!r} cannot be a crew's name: use lower-case letters, digits and '-'")
     version = version or runnable.definition
@@ -118,12 +116,17 @@ def _entry(name: str | None, version: str | None, target: str, base: Path) -> En
     return Entry(name, version, runnable)
 
 
-def _own_name(runnable: Runnable, target: str) -> str:
-    """The crew's own name; where it was given none, the file's or module's."""
+def _own_name(runnable: Runnable, target: str, base: Path) -> str:
+    """The crew's own name; where it was given none, that of its file, module or folder."""
     if runnable.name and runnable.name != "crew":
         return runnable.name
     place = target.rpartition(":")[0] or target
-    return Path(place).stem if place.endswith(".py") else place.rpartition(".")[2]
+    path = (base / place).resolve()
+    if path.is_dir():
+        return path.name
+    if path.is_file():
+        return path.stem if path.stem != "crew" or path.suffix == ".py" else path.parent.name
+    return place.rpartition(".")[2]
 
 
 def _slug(text: str) -> str:

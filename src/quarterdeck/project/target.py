@@ -1,20 +1,17 @@
-"""Finding a crew: ``module:attr``, ``file.py:attr``, or a project's folder."""
+"""Finding a crew: ``module:attr``, ``file.py:attr``, a crew's YAML or JSON file, a project's folder."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib
-import importlib.util
 import inspect
-import sys
-from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast, runtime_checkable
 
 from quarterdeck.crew.contract import Contract
 from quarterdeck.errors import ConfigError
+from quarterdeck.project.folder import find_target
+from quarterdeck.project.imports import import_file, import_module
+from quarterdeck.project.load import load_crew
 
 
 @runtime_checkable
@@ -43,21 +40,26 @@ def load_target(target: str, base: Path | None = None) -> Runnable:
 
     Args:
         target: ``module:attr``, ``path/to/file.py:attr``, or either without ``:attr`` where there is just one crew.
-            The attribute is a Crew, a Flow, a class of one, or a function without arguments that makes one.
+            The attribute is a Crew, a Flow, a class of one, or a function without arguments that makes one. Or a
+            crew's YAML or JSON file, or a project's folder (see ``find_target``).
         base: The folder that paths and modules are relative to; the current one by default.
 
     Raises:
         ConfigError: There is no such file, module or attribute, it is no crew, or its import failed.
     """
     base = base or Path.cwd()
+    if (base / target).is_dir():
+        target, base = find_target(base / target)
+    if Path(target).suffix in (".yaml", ".yml", ".json", ".jsonc"):
+        return cast("Runnable", load_crew(base / target)[0])
     place, _, attribute = target.rpartition(":") if ":" in target else (target, "", "")
     path = base / place
     if place.endswith(".py"):
         if not path.is_file():
             raise ConfigError(f"target {target!r}: there is no file {path}")
-        module = _import_file(path)
+        module = import_file(path)
     else:
-        module = _import_module(place, base, target)
+        module = import_module(place, base, target)
     if not attribute:
         return _only(module, target)
     value: Any = module
@@ -76,6 +78,8 @@ def as_runnable(value: Any, target: str) -> Runnable:
     """
     if _is_runnable(value):
         return value
+    if callable(getattr(value, "crew", None)) and not isinstance(value, type):  # an object of a @CrewBase class
+        value = value.crew
     if not callable(value):
         raise ConfigError(f"target {target!r} is a {type(value).__name__}; expected a Crew, a Flow, or what makes one")
     try:
@@ -115,62 +119,3 @@ def _makes(value: type[Any]) -> bool:
 
 def _names(module: ModuleType) -> str:
     return ", ".join(sorted(n for n in vars(module) if not n.startswith("_"))[:20]) or "nothing"
-
-
-def _import_module(name: str, base: Path, target: str) -> ModuleType:
-    try:
-        with _first_on_path(base):
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ConfigError(f"target {target!r}: there is no module {name!r} in {base} or the environment") from None
-        raise ConfigError(f"target {target!r}: its import needs {error.name!r}, which is not installed") from error
-    except Exception as error:
-        raise ConfigError(f"target {target!r}: its import failed: {type(error).__name__}: {error}") from error
-
-
-def _import_file(path: Path) -> ModuleType:
-    """Imports a file under a name of its own, so that two files of one name can be served side by side.
-
-    Modules beside it that it imports are its own too: they are forgotten afterwards, and another version with modules
-    of the same names gets those of its own folder.
-    """
-    path = path.resolve()
-    name = f"quarterdeck_target_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        with _first_on_path(path.parent), _forgetting(path.parent):
-            spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise ConfigError(f"{path}: its import failed: {type(error).__name__}: {error}") from error
-    return module
-
-
-@contextlib.contextmanager
-def _first_on_path(folder: Path) -> Generator[None]:
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(str(folder))
-
-
-@contextlib.contextmanager
-def _forgetting(folder: Path) -> Generator[None]:
-    before = set(sys.modules)
-    try:
-        yield
-    finally:
-        for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            beside = file and Path(file).is_relative_to(folder) and "site-packages" not in Path(file).parts
-            if beside and not name.startswith("quarterdeck_target_"):
-                del sys.modules[name]

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 import quarterdeck
 from quarterdeck.project import Registry
-from quarterdeck.server.api import kickoff, problems, resume, runs
+from quarterdeck.server.api import admin, kickoff, problems, resume, runs
 from quarterdeck.server.api.address import BodyLimit, CrewAddress
 from quarterdeck.server.api.context import EntryOf, Services, entry
 from quarterdeck.server.api.models import ProblemBody
@@ -19,6 +19,7 @@ from quarterdeck.server.auth import Authenticator
 from quarterdeck.server.live import Live
 from quarterdeck.server.settings import Settings
 from quarterdeck.server.store import Store
+from quarterdeck.server.webhooks import Deliverer, delivering
 from quarterdeck.server.work import Work
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -27,25 +28,30 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(registry: Registry, settings: Settings, store: Store) -> FastAPI:
-    """The app: its routes, and its workers for as long as it runs.
+def create_app(registry: Registry, settings: Settings, store: Store, deliverer: Deliverer | None = None) -> FastAPI:
+    """The app: its routes, and its worker and the sending of webhooks for as long as it runs.
 
     Args:
         registry: The crews.
         settings: How it behaves.
         store: The runs; the caller closes it.
+        deliverer: Sends the webhooks; by default one with the usual times.
+
+    Raises:
+        ConfigError: ``settings.webhook_secret`` is none.
     """
+    sender = deliverer or Deliverer(store, settings)
 
     live = Live()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        async with Work(store, registry, settings, live) as work:
+        async with delivering(store, sender), Work(store, registry, settings, live) as work:
             app.state.work = work
             yield
 
     app = FastAPI(title="Quarterdeck", version=quarterdeck.__version__, lifespan=lifespan, redoc_url=None)
-    app.state.services = Services(store, registry, settings, Authenticator(settings.token_hash), live)
+    app.state.services = Services(store, registry, settings, Authenticator(settings.token_hash), live, sender)
     problems.install(app)
     _health(app)
     crew = APIRouter(prefix="/crews/{crew}", dependencies=[Depends(entry)], responses=_ERRORS)
@@ -53,6 +59,7 @@ def create_app(registry: Registry, settings: Settings, store: Store) -> FastAPI:
     for part in (kickoff.router, resume.router, runs.router):
         crew.include_router(part)
     app.include_router(crew)
+    app.include_router(admin.router, responses=_ERRORS)
     app.add_middleware(CrewAddress, names=registry.names)
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     return app

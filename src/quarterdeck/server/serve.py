@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uvicorn
+from fastapi import FastAPI
 
 from quarterdeck.project import Registry
 from quarterdeck.server.app import create_app
 from quarterdeck.server.settings import Settings
 from quarterdeck.server.store import Store
+from quarterdeck.server.webhooks import Deliverer, delivering
 from quarterdeck.server.worker import Worker, run_worker
 
 
@@ -19,26 +21,42 @@ async def run_server(registry: Registry, settings: Settings, host: str, port: in
         settings: How the server behaves.
         host: The address to listen on.
         port: The port.
+
+    Raises:
+        ConfigError: The database or the webhooks' secret is none.
     """
     store = await Store.open(settings.database)
     try:
-        app = create_app(registry, settings, store)
-        config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
-        await uvicorn.Server(config).serve()
+        await listen(create_app(registry, settings, store), host, port)
     finally:
         store.close()
 
 
-async def run_workers(registry: Registry, database: str, concurrency: int) -> None:
-    """Runs crews until SIGTERM or SIGINT.
+async def listen(app: FastAPI, host: str, port: int) -> None:
+    """Serves an app until SIGTERM or SIGINT.
+
+    Args:
+        app: The app.
+        host: The address to listen on.
+        port: The port.
+    """
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+    await uvicorn.Server(config).serve()
+
+
+async def run_workers(registry: Registry, settings: Settings) -> None:
+    """Runs crews and sends webhooks until SIGTERM or SIGINT.
 
     Args:
         registry: The crews.
-        database: Where the runs are.
-        concurrency: Runs at once.
+        settings: How it behaves.
+
+    Raises:
+        ConfigError: The database or the webhooks' secret is none.
     """
-    store = await Store.open(database)
+    store = await Store.open(settings.database)
     try:
-        await run_worker(Worker(store, registry, concurrency=concurrency))
+        async with delivering(store, Deliverer(store, settings)):
+            await run_worker(Worker(store, registry, concurrency=settings.concurrency))
     finally:
         store.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from quarterdeck.server.store import DefaultAction
+
 Dialect = Literal["documented", "runtime"]
 """AMP's documentation and its service disagree about the status answer: see ``docs/http-api.md``."""
 
@@ -19,7 +21,7 @@ class Settings:
         dialect: The form of the status answer, where a request does not say.
         worker: Whether this process runs crews too, or only answers.
         concurrency: Runs at once in this process.
-        run_seconds: Time limit of a run under way; None: no limit.
+        run_seconds: Time limit of a run, counted while a worker has it; None: no limit.
         max_body_bytes: A larger request is refused with 413.
         max_input_depth: Inputs nested deeper are refused with 400.
         retention_days: Finished runs older than this are erased; None keeps them.
@@ -27,7 +29,8 @@ class Settings:
         webhook_secret: Signs webhooks: ``whsec_`` and 24 to 64 bytes in base64. Several, separated by spaces, sign
             each request each: while a new secret replaces an old one. "": webhooks are not signed.
         question_seconds: How long a person may take to answer; None: as long as they like.
-        question_default: What happens after that.
+        question_default: What happens after that: it is taken for approved, or the run ends as ``error`` or
+            ``cancelled``.
     """
 
     database: str = ".quarterdeck/quarterdeck.db"
@@ -42,4 +45,4 @@ class Settings:
     dev: bool = False
     webhook_secret: str = field(default="", repr=False)
     question_seconds: float | None = None
-    question_default: Literal["approve", "error", "cancel"] = "error"
+    question_default: DefaultAction = "error"

@@ -56,9 +56,9 @@ class Server:
 
 
 @pytest.fixture
-def server(journal_url: str) -> Iterator[Server]:
+def server(journal_url: str, settings: dict[str, Any]) -> Iterator[Server]:
     """The crews above, served with a worker, on SQLite and then on PostgreSQL."""
-    with serving(journal_url, crews(), max_body_bytes=20_000) as served:
+    with serving(journal_url, crews(), **{"max_body_bytes": 20_000, **settings}) as served:
         yield served
 
 

@@ -137,7 +137,7 @@ async def test_resume_may_bring_other_webhooks(store: Store, new: New) -> None:
     )
 
 
-@pytest.mark.parametrize(("action", "state"), [("approve", "queued"), ("reject", "error"), ("cancel", "cancelled")])
+@pytest.mark.parametrize(("action", "state"), [("approve", "queued"), ("error", "error"), ("cancel", "cancelled")])
 async def test_a_question_that_nobody_answers(store: Store, new: New, action: str, state: str) -> None:
     later = await pending(store, new, seconds=60.0, default_action=action)
     assert await store.expire_questions() == 0

@@ -23,6 +23,7 @@ from quarterdeck.server.store import (
     StreamHook,
     new_run_id,
 )
+from quarterdeck.server.webhooks import outbox_for
 
 New = Callable[..., NewRun]
 VERSIONS = [("report", "1")]
@@ -189,6 +190,19 @@ async def test_old_runs_are_erased_in_small_batches(store: Store, new: New) -> N
     assert [row.status for row in await store.journal.runs()] == []
 
 
+async def test_runs_with_webhooks_to_be_sent_are_not_erased(store: Store, new: New) -> None:
+    store.outbox = outbox_for(store)
+    told, _ = await store.kickoff(new(hooks=Hooks(crew_url="https://receiver.invalid/")))
+    untold, _ = await store.kickoff(new())
+    for run in (told, untold):
+        await store.request_cancel(run.id)
+    assert await store.prune(-1.0) == 1
+    assert [run.id for run in await store.list_runs("acme")] == [told.id]
+    await store.write(lambda database: database.execute("UPDATE qd_webhooks SET state = 'dead'"))
+    assert await store.prune(-1.0) == 1
+    assert await store.write(lambda database: database.execute("SELECT count(*) FROM qd_webhooks")) == [(0,)]
+
+
 async def test_erasing_leaves_the_counts(store: Store, new: New) -> None:
     run, _ = await store.kickoff(new(inputs={"secret": "x"}, meta={"userId": "u"}))
     assert not await store.erase(run.id)  # it has not ended
@@ -241,6 +255,7 @@ async def test_the_outbox_is_written_with_the_event_or_not_at_all(store: Store, 
         (2, "run.finished"),
     ]
     assert await sent(store, run_id) == [(1, "run.started"), (2, "run.finished")]
+    await store.write(lambda database: database.execute("UPDATE qd_webhooks SET state = 'delivered'"))
     assert await store.prune(-1.0) == 1
     assert await sent(store, run_id) == []
 

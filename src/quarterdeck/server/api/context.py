@@ -14,6 +14,7 @@ from quarterdeck.server.auth import Authenticator, Principal
 from quarterdeck.server.live import Live
 from quarterdeck.server.settings import Dialect, Settings
 from quarterdeck.server.store import RunRecord, Store
+from quarterdeck.server.webhooks import Deliverer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Services:
         settings: How the server behaves.
         auth: Knows the tokens.
         live: Shows events that the journal does not keep.
+        deliverer: Sends the webhooks.
     """
 
     store: Store
@@ -33,6 +35,7 @@ class Services:
     settings: Settings
     auth: Authenticator
     live: Live
+    deliverer: Deliverer
 
 
 # Dependencies are async, though nothing is awaited: FastAPI calls sync ones in a thread each.

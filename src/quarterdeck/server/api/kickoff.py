@@ -59,9 +59,10 @@ async def kickoff(
     ``meta.requestId`` (or the header ``Idempotency-Key``) makes it idempotent: the same key and payload answers the
     first ``kickoff_id``, another payload 409.
     """
+    settings = services.settings
     entry = _version(request, entry, services.registry.get)
-    _check(request.inputs, services.settings.max_input_depth, "inputs")
-    _check(request.meta, services.settings.max_input_depth, "meta")
+    _check(request.inputs, settings.max_input_depth, "inputs")
+    _check(request.meta, settings.max_input_depth, "meta")
     try:
         entry.contract.check(request.inputs)  # the run itself puts the defaults in, and keeps the inputs as given
     except InputError as error:
@@ -75,9 +76,12 @@ async def kickoff(
         request_hash=_hash(request),
         inputs=request.inputs,
         meta=request.meta,
-        hooks=await checked(hooks_of(request), services.settings.dev),
+        hooks=await checked(hooks_of(request), settings.dev),
         budget=request.budget.model_dump(exclude_none=True) if request.budget else {},
         priority=request.priority,
+        max_seconds=settings.run_seconds,
+        answer_seconds=settings.question_seconds,
+        default_action=settings.question_default,
     )
     try:
         record, _ = await services.store.kickoff(new)
@@ -135,13 +139,14 @@ def hooks_of(request: KickoffRequest) -> Hooks:
     """The webhooks of a kickoff; an empty URL means that it is not set."""
     given = request.webhooks if isinstance(request.webhooks, list) else [request.webhooks]
     streams = tuple(_stream(item) for item in given if item and item.url)
-    return urls_of(request, request.humanInputWebhook, streams)
+    return urls_of(request, streams)
 
 
-def urls_of(
-    request: WebhookUrls, human: models.HumanInputWebhook | None, streams: tuple[StreamHook, ...] = ()
-) -> Hooks:
+def urls_of(request: WebhookUrls, streams: tuple[StreamHook, ...] = ()) -> Hooks:
     """The webhooks that a request names."""
+    human = request.humanInputWebhook
+    if human is None and request.humanInputWebhookUrl:  # AMP's older form
+        human = models.HumanInputWebhook(url=request.humanInputWebhookUrl)
     asked = human if human and human.url else None
     return Hooks(
         task_url=_set(request.taskWebhookUrl),

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from quarterdeck.server.webhooks import DeliveryState, DeliveryType
+
 Url = Annotated[str, StringConstraints(max_length=2000, strip_whitespace=True)]
 
 
@@ -57,11 +59,13 @@ class BudgetBody(BaseModel):
 
 
 class WebhookUrls(BaseModel):
-    """AMP's three webhooks. An empty text means that it is not set."""
+    """AMP's webhooks. An empty text means that it is not set."""
 
     taskWebhookUrl: Url | None = None
     stepWebhookUrl: Url | None = None
     crewWebhookUrl: Url | None = None
+    humanInputWebhook: HumanInputWebhook | None = None
+    humanInputWebhookUrl: Url | None = Field(None, description="``humanInputWebhook`` without authentication")
 
 
 class KickoffRequest(WebhookUrls):
@@ -71,7 +75,6 @@ class KickoffRequest(WebhookUrls):
     meta: dict[str, Any] = Field(
         default_factory=dict[str, Any], description="Given back in webhooks; ``requestId`` makes the kickoff idempotent"
     )
-    humanInputWebhook: HumanInputWebhook | None = None
     webhooks: StreamWebhook | list[StreamWebhook] | None = None
     budget: BudgetBody | None = None
     priority: int = Field(0, ge=-100, le=100, description="Higher runs first")
@@ -105,8 +108,6 @@ class ResumeRequest(WebhookUrls):
         validation_alias=AliasChoices("is_approve", "isApprove"),
         description="Absent: feedback sends the task back, no feedback accepts",
     )
-    humanInputWebhook: HumanInputWebhook | None = None
-    humanInputWebhookUrl: Url | None = None
 
 
 class ResumeResponse(BaseModel):
@@ -114,6 +115,35 @@ class ResumeResponse(BaseModel):
 
     status: Literal["resumed", "retrying", "completed"]
     message: str
+
+
+class DeliveryBody(BaseModel):
+    """A request to a webhook. Times are seconds since 1970."""
+
+    id: str = Field(description="The receiver gets it as ``webhook-id``")
+    kickoff_id: str
+    url: str
+    type: DeliveryType
+    seq: int = Field(description="The event's place in the run; of several, the first one's")
+    state: DeliveryState
+    tries: int = Field(description="How often it was sent")
+    last_error: str = Field(description="Why it was not accepted the last time")
+    created: float
+    delivered: float | None = Field(description="When it was accepted")
+
+
+class DeliveriesResponse(BaseModel):
+    """A page of deliveries."""
+
+    deliveries: list[DeliveryBody]
+    next: str | None = Field(description="``cursor`` of the next page; null on the last one")
+
+
+class ResendResponse(BaseModel):
+    """A delivery is to be sent again."""
+
+    id: str
+    state: Literal["pending"] = "pending"
 
 
 class ProblemBody(BaseModel):

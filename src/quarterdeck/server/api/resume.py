@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
 from quarterdeck.server.api.kickoff import checked, urls_of
-from quarterdeck.server.api.models import HumanInputWebhook, ResumeRequest, ResumeResponse
+from quarterdeck.server.api.models import ResumeRequest, ResumeResponse
 from quarterdeck.server.api.problems import Problem, not_found
 from quarterdeck.server.store import AnswerOutcome
 
@@ -27,10 +27,7 @@ async def resume(request: ResumeRequest, entry: EntryOf, who: Who, services: Ser
         raise not_found(request.execution_id)
     approved = request.is_approve if request.is_approve is not None else not request.human_feedback.strip()
     answer = HumanAnswer(approved, request.human_feedback)
-    human = request.humanInputWebhook
-    if human is None and request.humanInputWebhookUrl:
-        human = HumanInputWebhook(url=request.humanInputWebhookUrl)
-    hooks = await checked(urls_of(request, human), services.settings.dev)
+    hooks = await checked(urls_of(request), services.settings.dev)
     outcome = await services.store.answer(record.id, request.task_id, answer, hooks)
     match outcome:
         case AnswerOutcome.accepted | AnswerOutcome.repeated:

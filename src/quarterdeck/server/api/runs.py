@@ -13,6 +13,7 @@ from sse_starlette import EventSourceResponse
 from quarterdeck.events import EVENT_TYPES
 from quarterdeck.server.api.context import DialectOf, EntryOf, RunOf, Services, ServicesOf, Who
 from quarterdeck.server.api.events import event_stream
+from quarterdeck.server.api.pages import before, cursor_after
 from quarterdeck.server.api.problems import Problem, not_found
 from quarterdeck.server.api.status import status_body
 from quarterdeck.server.store import RunRecord
@@ -95,20 +96,9 @@ async def kickoffs(
 ) -> dict[str, Any]:
     """A page of runs; ``next`` is the ``cursor`` of the next page, None on the last one."""
     records = await services.store.list_runs(
-        who.tenant, crew=entry.name, state=status, request_id=requestId, before=_before(cursor), limit=limit
+        who.tenant, crew=entry.name, state=status, request_id=requestId, before=before(cursor), limit=limit
     )
-    more = f"{records[-1].created!r}_{records[-1].id}" if len(records) == limit else None
-    return {"kickoffs": [_summary(record) for record in records], "next": more}
-
-
-def _before(cursor: str | None) -> tuple[float, str] | None:
-    if cursor is None:
-        return None
-    created, _, run_id = cursor.partition("_")
-    try:
-        return float(created), run_id
-    except ValueError:
-        raise Problem(400, f"cursor must be the 'next' of a page, got {cursor[:60]!r}") from None
+    return {"kickoffs": [_summary(record) for record in records], "next": cursor_after(records, limit)}
 
 
 def _summary(record: RunRecord) -> dict[str, Any]:

@@ -32,7 +32,7 @@ State = Literal[
 WAITING = frozenset({"pending_human_input", "in_doubt"})
 ENDED = frozenset({"completed", "error", "cancelled", "timeout"})
 
-DefaultAction = Literal["approve", "reject", "cancel"]
+DefaultAction = Literal["approve", "error", "cancel"]
 """What becomes of a run whose question nobody has answered in time: it goes on as if approved, ends with state
 ``error``, or with state ``cancelled``."""
 

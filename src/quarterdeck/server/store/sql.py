@@ -379,9 +379,10 @@ def expired(database: Database, limit: int) -> list[tuple[str, str]]:
 
 
 def old_runs(database: Database, older_than: float, limit: int) -> list[str]:
-    """Runs that ended more than so many seconds ago."""
+    """Runs that ended more than so many seconds ago, and whose webhooks are all settled."""
     rows = database.execute(
-        f"SELECT id FROM qd_kickoffs WHERE ended_at IS NOT NULL AND ended_at < {database.now} - ? "
+        f"SELECT id FROM qd_kickoffs AS k WHERE ended_at IS NOT NULL AND ended_at < {database.now} - ? "
+        "AND NOT EXISTS (SELECT 1 FROM qd_webhooks AS w WHERE w.run_id = k.id AND w.state = 'pending') "
         "ORDER BY ended_at LIMIT ?",
         (older_than, limit),
     )

@@ -151,7 +151,7 @@ class Store:
                 end_without_worker(database, run, "cancelled", reason, "cancel", self.outbox)
             return sql.get(database, run_id)
 
-        return await self.journal.write(write, ("cancel", "webhooks", f"run:{run_id}"))
+        return await self.journal.write(write, ("cancel", f"run:{run_id}"))
 
     async def erase(self, run_id: str) -> bool:
         """Erases what a run that has ended was given and made; its row stays. False where it has not ended."""
@@ -166,7 +166,10 @@ class Store:
         return await self.journal.write(write, (f"run:{run_id}",))
 
     async def prune(self, older_than: float, batch: int = 100) -> int:
-        """Erases runs that ended more than ``older_than`` seconds ago, ``batch`` at most; returns how many."""
+        """Erases runs that ended more than ``older_than`` seconds ago, ``batch`` at most; returns how many.
+
+        One whose webhooks are still being tried waits until they are delivered or given up.
+        """
 
         def write(database: Database) -> int:
             ids = sql.old_runs(database, older_than, batch)
@@ -299,7 +302,7 @@ class Store:
                 sql.queue_again(database, run_id)
             return True
 
-        return await self.journal.write(write, (f"run:{run_id}", "webhooks", *(("queue",) if questions else ())))
+        return await self.journal.write(write, (f"run:{run_id}", *(("queue",) if questions else ())))
 
     async def hand_over(self, run_id: str, worker: str, attempt: int) -> bool:
         """A worker that ends puts a run back into the queue; False where it is no longer its own."""
@@ -310,7 +313,7 @@ class Store:
             self._end_if_asked(database, [run_id])
             return True
 
-        return await self.journal.write(write, ("queue", "webhooks", f"run:{run_id}"))
+        return await self.journal.write(write, ("queue", f"run:{run_id}"))
 
     async def give_up(self, run_id: str, worker: str, attempt: int, reason: str) -> bool:
         """A worker could not write a run's events: as if it had died with it, the run is tried again, but not often.
@@ -325,7 +328,7 @@ class Store:
             self._end_if_asked(database, [run_id], reason)
             return True
 
-        return await self.journal.write(write, ("queue", "webhooks", f"run:{run_id}"))
+        return await self.journal.write(write, ("queue", f"run:{run_id}"))
 
     async def take_over_dead(self, older_than: float = 10.0) -> list[str]:
         """Queues the runs of workers that were not heard of for so many seconds.
@@ -341,7 +344,7 @@ class Store:
             self._end_if_asked(database, taken)
             return taken
 
-        return await self.journal.write(write, lambda taken: ("queue", "webhooks") if taken else ())
+        return await self.journal.write(write, lambda taken: ("queue",) if taken else ())
 
     def _end_if_asked(self, database: Database, run_ids: Sequence[str], reason: str = "its process ended") -> None:
         """Ends those of the queued runs that were to be cancelled, and those that no worker survives."""
@@ -419,7 +422,7 @@ class Store:
                 self._expire(database, run_id, path)
             return len(due)
 
-        return await self.journal.write(write, lambda count: ("queue", "webhooks") if count else ())
+        return await self.journal.write(write, lambda count: ("queue",) if count else ())
 
     def _expire(self, database: Database, run_id: str, path: str) -> None:
         run = sql.hold(database, run_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quarterdeck.server.webhooks.deliverer import Deliverer, Delivery, Retries
+from quarterdeck.server.webhooks.deliverer import Deliverer, Delivery, DeliveryState, DeliveryType, Retries, delivering
 from quarterdeck.server.webhooks.guard import Refused, check_hooks, check_url
 from quarterdeck.server.webhooks.outbox import outbox_for
 from quarterdeck.server.webhooks.sender import new_secret
@@ -11,11 +11,14 @@ from quarterdeck.server.webhooks.sql import Limits
 __all__ = [
     "Deliverer",
     "Delivery",
+    "DeliveryState",
+    "DeliveryType",
     "Limits",
     "Refused",
     "Retries",
     "check_hooks",
     "check_url",
+    "delivering",
     "new_secret",
     "outbox_for",
 ]

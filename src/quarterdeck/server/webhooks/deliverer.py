@@ -7,14 +7,16 @@ import contextlib
 import logging
 import random
 import uuid
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, get_args
 
 from quarterdeck.errors import JournalError
 from quarterdeck.server.settings import Settings
 from quarterdeck.server.store import Store, Waiter
 from quarterdeck.server.webhooks import sql
-from quarterdeck.server.webhooks.outbox import TOPIC
+from quarterdeck.server.webhooks.outbox import TOPIC, outbox_for
 from quarterdeck.server.webhooks.sender import Outcome, Sender
 from quarterdeck.server.webhooks.sql import Job, Limits
 
@@ -22,6 +24,10 @@ logger = logging.getLogger("quarterdeck.server")
 
 _LOOK_SECONDS = 5.0
 _LEASE_SECONDS = 15.0
+_RESTART_SECONDS = 1.0
+
+DeliveryState = Literal["pending", "delivered", "dead"]
+DeliveryType = Literal["task", "step", "crew", "human_input", "event", "events"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +74,9 @@ class Delivery:
     run_id: str
     tenant: str
     url: str
-    type: str
+    type: DeliveryType
     seq: int
-    state: str
+    state: DeliveryState
     tries: int
     last_error: str
     created: float
@@ -160,7 +166,7 @@ class Deliverer:
         self,
         tenant: str,
         *,
-        state: str | None = None,
+        state: DeliveryState | None = None,
         run_id: str | None = None,
         before: tuple[float, str] | None = None,
         limit: int = 50,
@@ -174,9 +180,9 @@ class Deliverer:
             before: ``created`` and ``id`` of the last one of the page before.
             limit: How many at most.
         """
-        given: dict[str, Any] = {"tenant": tenant, "state": state, "run_id": run_id}
-        filters = {name: value for name, value in given.items() if value is not None}
-        rows = await self._store.journal.read(lambda database: sql.rows(database, filters, before, limit))
+        among = {"tenant": tenant} | ({} if run_id is None else {"run_id": run_id})
+        states = [state] if state else list(get_args(DeliveryState))
+        rows = await self._store.journal.read(lambda database: sql.rows(database, among, states, before, limit))
         return [Delivery(**dict(zip(sql.COLUMNS, row, strict=True))) for row in rows]
 
     async def resend(self, delivery_id: str, tenant: str | None = None) -> bool:
@@ -236,7 +242,38 @@ class Deliverer:
             lambda database: sql.failed(database, job, self._id, outcome.error, wait, total)
         )
         if not again:
-            logger.warning("webhook %s of run to %s is given up: %s", job.id, _host(job.url), outcome.error)
+            logger.warning("webhook %s to %s is given up: %s", job.id, _host(job.url), outcome.error)
+
+
+@asynccontextmanager
+async def delivering(store: Store, deliverer: Deliverer, grace: float = 5.0) -> AsyncGenerator[None]:
+    """Keeps what the runs of this process cause to be sent, and sends it, for as long as the ``async with`` block.
+
+    A deliverer that fails is started again.
+
+    Args:
+        store: The store; to be entered before a worker has it.
+        deliverer: The deliverer.
+        grace: See ``Deliverer.stop``.
+    """
+    store.outbox = outbox_for(store)
+    task = asyncio.create_task(_keep_running(deliverer))
+    try:
+        yield
+    finally:
+        await deliverer.stop(grace)
+        task.cancel()  # where it is about to be started again
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _keep_running(deliverer: Deliverer) -> None:
+    while True:
+        try:
+            return await deliverer.run()
+        except Exception:  # a defect: runs are not to end for it, and what is kept is not lost
+            logger.exception("webhooks: the deliverer failed; starting it again")
+        await asyncio.sleep(_RESTART_SECONDS)
 
 
 def _host(url: str) -> str:

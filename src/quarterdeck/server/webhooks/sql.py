@@ -318,18 +318,31 @@ def _change(database: Database, job: Job, change: str, parameters: list[Any]) ->
 COLUMNS = ("id", "run_id", "tenant", "url", "type", "seq", "state", "tries", "last_error", "created", "delivered")
 
 
-def rows(database: Database, filters: Mapping[str, Any], before: tuple[float, str] | None, limit: int) -> list[Row]:
-    """Requests, the newest first; of gathered messages the first. ``filters``: columns and their values."""
-    where = ["(batch IS NULL OR batch = id)", *(f"{name} = ?" for name in filters)]
-    parameters = list(filters.values())
+def rows(
+    database: Database, among: Mapping[str, str], states: Sequence[str], before: tuple[float, str] | None, limit: int
+) -> list[Row]:
+    """Requests, the newest first; of gathered messages the first.
+
+    Args:
+        database: The connection.
+        among: Columns and their values.
+        states: Those in these states. Each is asked for by itself, as the index has them.
+        before: ``created`` and ``id``: only what comes after them.
+        limit: How many at most.
+    """
+    where = " AND ".join(["state = ?", "(batch IS NULL OR batch = id)", *(f"{name} = ?" for name in among)])
+    parameters: list[Any] = [text(value) for value in among.values()]
     if before:
-        where.append("(created, id) < (?, ?)")
-        parameters += before
-    return database.execute(
-        f"SELECT {', '.join(COLUMNS)} FROM qd_webhooks WHERE {' AND '.join(where)} "
-        "ORDER BY created DESC, id DESC LIMIT ?",
-        [*parameters, limit],
-    )
+        where += " AND (created, id) < (?, ?)"
+        parameters += [before[0], text(before[1])]
+    found: list[Row] = []
+    for state in states:
+        found += database.execute(
+            f"SELECT {', '.join(COLUMNS)} FROM qd_webhooks WHERE {where} ORDER BY created DESC, id DESC LIMIT ?",
+            [state, *parameters, limit],
+        )
+    created, ident = COLUMNS.index("created"), COLUMNS.index("id")
+    return sorted(found, key=lambda row: (row[created], row[ident]), reverse=True)[:limit]
 
 
 def send_again(database: Database, delivery_id: str, tenant: str | None) -> bool:
@@ -337,7 +350,7 @@ def send_again(database: Database, delivery_id: str, tenant: str | None) -> bool
     found = database.execute(
         "SELECT queue, url FROM qd_webhooks WHERE id = ? AND (batch IS NULL OR batch = id) "
         "AND (CAST(? AS TEXT) IS NULL OR tenant = ?)",
-        (delivery_id, tenant, tenant),
+        (text(delivery_id), tenant, tenant),
     )
     if not found:
         return False
