@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quarterdeck.errors import QuarterdeckError
     from quarterdeck.events import subscribe
     from quarterdeck.llm import LLM, BaseLLM, UsageMetrics
-    from quarterdeck.task import Task, TaskOutput
+    from quarterdeck.task import HallucinationGuardrail, LLMGuardrail, Task, TaskOutput
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,9 @@ _HOMES = {
     "Budget": "budget",
     "Crew": "crew",
     "CrewOutput": "crew",
+    "HallucinationGuardrail": "task",
     "LLM": "llm",
+    "LLMGuardrail": "task",
     "LiteAgentOutput": "agent",
     "Process": "crew",
     "QuarterdeckError": "errors",
@@ -42,6 +44,8 @@ __all__ = [
     "Budget",
     "Crew",
     "CrewOutput",
+    "HallucinationGuardrail",
+    "LLMGuardrail",
     "LiteAgentOutput",
     "Process",
     "QuarterdeckError",

@@ -13,6 +13,7 @@ from quarterdeck.agent import alone, framing
 from quarterdeck.agent.delegation import CoworkerTool
 from quarterdeck.agent.fields import Definition, as_tools, distinct
 from quarterdeck.agent.framing import PROMPT, RESPONSE, Persona
+from quarterdeck.agent.guardrail import check_guardrails
 from quarterdeck.agent.interpolation import interpolate, placeholders
 from quarterdeck.agent.loop import Answer, Loop
 from quarterdeck.agent.output import LiteAgentOutput
@@ -59,6 +60,10 @@ class Agent(Definition):
         inject_date: Tells the agent today's date.
         date_format: Its format (strftime).
         max_tokens: Upper limit of each answer, in tokens.
+        guardrail: Judges the answers of ``kickoff``: a function that is given the ``LiteAgentOutput`` and returns
+            ``(True, output)`` or ``(False, why)``, a sentence, which a model checks, or a list of these. Tasks have
+            their own.
+        guardrail_max_retries: How often each may send an answer back. Default 3.
         config: A dict of these arguments; those given beside it win.
     """
 
@@ -82,8 +87,6 @@ class Agent(Definition):
         "planning_config": f"{_LATER} in this version",
         "reasoning": f"{_LATER} in this version",
         "max_reasoning_attempts": f"{_LATER} in this version",
-        "guardrail": f"{_LATER} on an agent in this version: give it to the task",
-        "guardrail_max_retries": f"{_LATER} on an agent in this version: give it to the task",
         "tool_failure_policy": f"{_LATER} in this version",
         "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
         "security_config": _LATER,
@@ -112,6 +115,8 @@ class Agent(Definition):
     inject_date: bool = False
     date_format: str = "%Y-%m-%d"
     max_tokens: int | None = Field(default=None, ge=1)
+    guardrail: Any = None
+    guardrail_max_retries: int = Field(default=3, ge=0)
 
     _rate: RateLimit | None = PrivateAttr(default=None)
 
@@ -124,6 +129,11 @@ class Agent(Definition):
     @classmethod
     def _make_tools(cls, value: Any) -> list[BaseTool]:
         return as_tools(value)
+
+    @field_validator("guardrail", mode="before")
+    @classmethod
+    def _check_guardrail(cls, value: Any) -> Any:
+        return check_guardrails(value)
 
     @field_validator("prompt_template", "response_template")
     @classmethod
@@ -188,12 +198,7 @@ class Agent(Definition):
             TaskTimeoutError: It took longer than ``max_execution_time``.
             LLMError: A call to the model failed.
         """
-        limit = self._rate or rate
         named = name_tools(self.tools if tools is None else tools)
-
-        def waiting(allowed: int) -> None:
-            run.emit(LimitReached(path=path, limit="max_rpm", allowed=allowed, used=allowed))
-
         loop = Loop(
             run=run,
             path=path,
@@ -207,12 +212,21 @@ class Agent(Definition):
             stop=framing.stop(self),
             shrink=self.respect_context_window,
             cache=cache and self.cache,
-            wait=partial(limit.wait, waiting) if limit else None,
+            wait=self.waiter(run, path, rate),
             on_step=distinct([self.step_callback, *self.callbacks, step_callback]),
             last=frozenset(name for name, tool in named.items() if isinstance(tool, CoworkerTool)),
         )
         with scope(agent=self, role=persona.role):
             return await _within(self.max_execution_time, persona.role, loop.answer())
+
+    def waiter(self, run: Run, path: str, rate: RateLimit | None = None) -> Callable[[], Awaitable[None]] | None:
+        """What is awaited before each call to its model; None where nothing limits it. Arguments as in ``work``."""
+        limit = self._rate or rate
+
+        def waiting(allowed: int) -> None:
+            run.emit(LimitReached(path=path, limit="max_rpm", allowed=allowed, used=allowed))
+
+        return partial(limit.wait, waiting) if limit else None
 
     # -- an agent on its own ------------------------------------------------------------------------------
 

@@ -10,10 +10,13 @@ from pydantic import BaseModel
 from quarterdeck.agent import framing, prompts
 from quarterdeck.agent.conversation import conversation
 from quarterdeck.agent.framing import Persona
+from quarterdeck.agent.guardrail import Review, as_guardrails
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.output import LiteAgentOutput
-from quarterdeck.errors import InputError, RunStopped
-from quarterdeck.events import scope
+from quarterdeck.agent.structured import parse
+from quarterdeck.agent.verdict import Hearing, tool_results
+from quarterdeck.errors import GuardrailError, InputError, RunStopped
+from quarterdeck.events import GuardrailFinished, scope
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
@@ -46,7 +49,7 @@ async def _answer(
     run = await open_run(**options)
     await run.begin(persona.role, {"messages": messages}, persona.role)
     try:
-        answer = await agent.work(run, "agent/1", persona, begin, model=response_format)
+        output = await _Guarded(agent, run, persona, begin, response_format).answer()
     except (RunStopped, asyncio.CancelledError) as error:
         stop = run.stop_behind(error)
         await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)
@@ -55,8 +58,66 @@ async def _answer(
     except Exception as error:
         await run.end("failed", error=f"{type(error).__name__}: {error}")
         raise
-    await run.end("completed", answer.text)
-    return _output(run, persona, answer)
+    await run.end("completed", output.raw)
+    return output.model_copy(update={"token_usage": run.usage, "cost_usd": run.cost_usd})
+
+
+class _Guarded:
+    """The tries of an agent on its own: until its guardrails let an answer pass."""
+
+    def __init__(
+        self, agent: Agent, run: Run, persona: Persona, begin: list[Message], model: type[BaseModel] | None
+    ) -> None:
+        self.agent = agent
+        self.run = run
+        self.persona = persona
+        self.begin = begin
+        self.model = model
+        contents = [message.get("content") for message in begin if message["role"] == "user"]
+        self._asked = [content for content in contents if isinstance(content, str)]
+        self._attempt = 0
+
+    async def answer(self) -> LiteAgentOutput:
+        first = await self._tried(self.begin)
+        guardrails = as_guardrails(self.agent.guardrail)
+        if not guardrails:
+            return first
+        review = Review(f"agent {self.persona.role!r}", guardrails, self.agent.guardrail_max_retries)
+
+        async def again(verdict: GuardrailFinished, refused: LiteAgentOutput) -> LiteAgentOutput:
+            return await self._tried(
+                [*refused.messages, {"role": "user", "content": prompts.refused(verdict.feedback)}]
+            )
+
+        return await review.accept(first, hearing=self._hearing, again=again, replaced=self._replaced)
+
+    async def _tried(self, messages: list[Message]) -> LiteAgentOutput:
+        self._attempt += 1
+        path = f"agent/{self._attempt}"
+        answer = await self.agent.work(self.run, path, self.persona, messages, model=self.model)
+        return _output(self.run, self.persona, answer)
+
+    def _hearing(self, number: int) -> Hearing:
+        path = f"agent/{self._attempt}/guardrail/{number}"
+        return Hearing(
+            self.run,
+            path,
+            llm=self.agent.llm,
+            role=self.persona.role,
+            sources=lambda: [*self._asked, *tool_results(self.run, "agent")],
+            wait=self.agent.waiter(self.run, path),
+        )
+
+    def _replaced(self, text: str, before: LiteAgentOutput) -> LiteAgentOutput:
+        parsed = None
+        if self.model:
+            try:
+                parsed = parse(text, self.model)
+            except ValueError as error:
+                raise GuardrailError(
+                    f"agent {self.persona.role!r}: the guardrail's output does not fit {self.model.__name__}: {error}"
+                ) from None
+        return _output(self.run, self.persona, Answer(text, parsed, before.messages))
 
 
 def _output(

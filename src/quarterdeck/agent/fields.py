@@ -137,13 +137,6 @@ def as_tool(item: Any) -> BaseTool:
     raise ValueError(f"{what} is no tool: decorate the function with @tool, or subclass BaseTool")
 
 
-def as_list(value: Callable[..., Any] | list[Callable[..., Any]] | None) -> list[Callable[..., Any]]:
-    """One function, several or none, as a list."""
-    if value is None:
-        return []
-    return [value] if callable(value) else value
-
-
 def distinct(functions: Sequence[Callable[..., Any] | None]) -> list[Callable[..., Any]]:
     """The functions that are given, each once: one that is the task's and the crew's is called once."""
     found: list[Callable[..., Any]] = []

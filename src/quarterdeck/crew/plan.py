@@ -12,6 +12,7 @@ from typing import Any
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.delegation import team
 from quarterdeck.agent.interpolation import interpolate, missing_inputs, placeholders
+from quarterdeck.agent.llm_guardrail import LLMGuardrail
 from quarterdeck.crew.staff import Staff
 from quarterdeck.errors import InputError
 from quarterdeck.task.planned import PlannedTask
@@ -122,6 +123,8 @@ def definition_digest(tasks: Sequence[Task], staff: Staff) -> str:
         tools = [tool.name for tool in staff.tools(task)]
         model = task.answer_model.model_json_schema() if task.answer_model else None
         parts.append([name, task.description, task.expected_output, task.async_execution, tools, model])
+        sentences = [item.description for item in task.all_guardrails() if isinstance(item, LLMGuardrail)]
+        parts.extend([sentences] if sentences else [])
         parts.append([worker.role, worker.goal, worker.backstory])
         if coworkers := staff.coworkers(task):
             parts.append([staff.max_delegations, staff.max_depth, [agent.role for agent in coworkers]])

@@ -121,7 +121,7 @@ class Run:
                 self.meter.llm_calls += 1
                 self.meter.book(usage.total_tokens, event.cost_usd)
                 self.usage.add_usage_metrics(usage)
-                self.last_text = event.text or self.last_text
+                self.hear(event.path, event.text)
                 self.finished[event.path] = event
             case ToolFinished():
                 self.meter.tool_calls += 1
@@ -275,6 +275,11 @@ class Run:
             self.before_step()
         if self.stopped is not None:
             raise self.stopped
+
+    def hear(self, path: str, text: str) -> None:
+        """Keeps the last text of an agent, for a partial output; a guardrail's verdict is none."""
+        if text and "/guardrail/" not in path:
+            self.last_text = text
 
     # -- events -------------------------------------------------------------------------------------------
 

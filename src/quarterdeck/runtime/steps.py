@@ -84,7 +84,7 @@ async def llm_step(
     cost = llm.cost(response.usage)
     run.meter.after_llm(chars, response.usage.total_tokens, cost)
     run.usage.add_usage_metrics(response.usage)
-    run.last_text = response.text or run.last_text
+    run.hear(path, response.text)
     if run.watched:
         await run.record(_llm_finished(path, llm, request, response, agent, cost, seconds))
     return response

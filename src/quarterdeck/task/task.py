@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Any, ClassVar, Final, cast, get_args, get_origin
+from typing import Any, ClassVar, Final, cast
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition, as_tools
+from quarterdeck.agent.guardrail import as_guardrails, check_guardrails
 from quarterdeck.agent.interpolation import placeholders
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.tools import BaseTool
@@ -50,7 +50,8 @@ class Task(Definition):
         output_file: Path of a file that the output is written to.
         create_directory: Makes the file's folder where it is missing.
         callback: Called with the ``TaskOutput``.
-        guardrail: A function that is given the ``TaskOutput`` and returns ``(True, output)`` or ``(False, why)``.
+        guardrail: A function that is given the ``TaskOutput`` and returns ``(True, output)`` or ``(False, why)``; or
+            a sentence, which a model checks (``LLMGuardrail``).
         guardrails: Several, in order.
         guardrail_max_retries: How often each may send the task back. Default 3.
         human_input: Asks a person before the output is accepted; feedback sends the task back, as often as needed.
@@ -80,8 +81,8 @@ class Task(Definition):
     output_file: str | None = None
     create_directory: bool = True
     callback: Callable[..., Any] | None = None
-    guardrail: Callable[..., Any] | None = None
-    guardrails: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
+    guardrail: Any = None
+    guardrails: Any = Field(default_factory=list[Any])
     guardrail_max_retries: int = Field(default=3, ge=0)
     human_input: bool = False
     markdown: bool = False
@@ -108,6 +109,10 @@ class Task(Definition):
     def answer_model(self) -> type[BaseModel] | None:
         """The class that the answer must fit."""
         return self.output_pydantic or self.output_json or self.response_model
+
+    def all_guardrails(self) -> list[Callable[..., Any]]:
+        """Those of ``guardrail``, then those of ``guardrails``; a sentence as an ``LLMGuardrail``."""
+        return as_guardrails(self.guardrail, self.guardrails)
 
     def set_latest(self, output: TaskOutput) -> None:
         """Keeps an output for ``output``; called by the crew at the end of a task."""
@@ -137,10 +142,7 @@ class Task(Definition):
     @field_validator("guardrail", "guardrails", mode="before")
     @classmethod
     def _check_guardrails(cls, value: Any) -> Any:
-        for function in cast("list[Any]", value) if isinstance(value, list | tuple) else [value]:
-            if function is not None:
-                _check_guardrail(function)
-        return cast("Any", value)
+        return check_guardrails(value)
 
     @field_validator("output_file")
     @classmethod
@@ -164,27 +166,3 @@ class Task(Definition):
                 f"{'output_pydantic' if self.output_pydantic else 'output_json'}; give one of them"
             )
         return self
-
-
-def _check_guardrail(function: Callable[..., Any]) -> None:
-    """A guardrail takes one output and, if annotated, returns a pair (CrewAI's rule)."""
-    if not callable(function):
-        raise ValueError(
-            f"a guardrail must be a function (TaskOutput) -> (bool, Any), got {type(function).__name__} "
-            f"{str(function)[:60]!r}; guardrails in words are not supported in this version"
-        )
-    signature = inspect.signature(function)
-    needed = [
-        p
-        for p in signature.parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    name = getattr(function, "__name__", repr(function))
-    if len(needed) != 1:
-        raise ValueError(f"guardrail {name} must take one argument, the TaskOutput; it takes {len(needed)}")
-    returns = signature.return_annotation
-    if returns is signature.empty or isinstance(returns, str):
-        return
-    arguments = get_args(returns)
-    if get_origin(returns) is not tuple or len(arguments) != 2 or arguments[0] is not bool:
-        raise ValueError(f"guardrail {name} must return tuple[bool, Any], its annotation says {returns!r}")

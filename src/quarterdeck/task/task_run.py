@@ -12,10 +12,12 @@ from pydantic import BaseModel
 
 from quarterdeck.agent import framing, prompts
 from quarterdeck.agent.delegation import Coworker, Delegation
-from quarterdeck.agent.fields import as_list, distinct
+from quarterdeck.agent.fields import distinct
+from quarterdeck.agent.guardrail import Review
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.agent.structured import parse
+from quarterdeck.agent.verdict import Hearing, tool_results
 from quarterdeck.concurrency import call, call_in_thread
 from quarterdeck.errors import (
     GuardrailError,
@@ -28,10 +30,9 @@ from quarterdeck.errors import (
     TaskTimeoutError,
     UsageError,
 )
-from quarterdeck.events import TaskFailed, TaskFinished, TaskStarted, scope
+from quarterdeck.events import GuardrailFinished, TaskFailed, TaskFinished, TaskStarted, scope
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import human_step
-from quarterdeck.task.guardrail import judge
 from quarterdeck.task.hooked import after_task, before_task
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
@@ -139,28 +140,31 @@ class TaskRun:
             feedback = prompts.human_feedback(answer.feedback, output.raw)
 
     async def _guarded(self, feedback: str) -> TaskOutput:
-        """Works until every guardrail lets the output pass: a new answer is shown to all of them again."""
-        output = await self._tried(feedback)
-        guardrails = [*as_list(self.task.guardrail), *self.task.guardrails]
-        refusals = [0] * len(guardrails)
-        number = 0
-        while number < len(guardrails):
-            path = f"{self.planned.name}/{self._attempt}/guardrail/{number + 1}"
-            verdict = await judge(self.run, path, guardrails[number], output)
-            if verdict.ok:
-                if verdict.output is not None:
-                    output = self._output(Answer(verdict.output["raw"], None, output.messages))
-                number += 1
-                continue
-            if refusals[number] == self.task.guardrail_max_retries:
-                raise GuardrailError(
-                    f"task {self.planned.name!r}: guardrail {verdict.guardrail} refused the output after "
-                    f"{refusals[number]} retries: {verdict.feedback}"
-                )
-            refusals[number] += 1
-            output = await self._tried(prompts.guardrail_feedback(verdict.feedback, output.raw))
-            number = 0
-        return output
+        """Works until every guardrail lets the output pass."""
+        output, guardrails = await self._tried(feedback), self.task.all_guardrails()
+        if not guardrails:
+            return output
+        review = Review(f"task {self.planned.name!r}", guardrails, self.task.guardrail_max_retries)
+
+        async def again(verdict: GuardrailFinished, refused: TaskOutput) -> TaskOutput:
+            return await self._tried(prompts.guardrail_feedback(verdict.feedback, refused.raw))
+
+        def replaced(text: str, before: TaskOutput) -> TaskOutput:
+            return self._output(Answer(text, None, before.messages))
+
+        return await review.accept(output, hearing=self._hearing, again=again, replaced=replaced)
+
+    def _hearing(self, number: int) -> Hearing:
+        planned, run = self.planned, self.run
+        path = f"{planned.name}/{self._attempt}/guardrail/{number}"
+        return Hearing(
+            run,
+            path,
+            llm=planned.agent.llm,
+            role=planned.persona.role,
+            sources=lambda: [planned.description, self.context, *tool_results(run, planned.name)],
+            wait=planned.agent.waiter(run, path, self.rate),
+        )
 
     async def _tried(self, feedback: str) -> TaskOutput:
         """Works until the model gives a usable answer, ``max_retry_limit`` times more at most."""
