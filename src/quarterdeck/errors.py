@@ -6,12 +6,13 @@ QuarterdeckError
 │   ├── InputError           the inputs of a kickoff
 │   ├── JournalMismatchError a run was opened again with other inputs or another crew
 │   └── IdempotencyConflictError  a kickoff's key was used before with another payload
-└── RunError                 the program is right and the run failed
-    ├── LLMError             a call to a model (see its subclasses)
-    ├── ToolError            a call of a tool
-    ├── TaskError            a task gave no acceptable output
-    ├── HookError            a hook failed, or stopped what was about to happen
-    └── JournalError         the journal could not be read or written
+├── RunError                 the program is right and the run failed
+│   ├── LLMError             a call to a model (see its subclasses)
+│   ├── ToolError            a call of a tool
+│   ├── TaskError            a task gave no acceptable output
+│   ├── HookError            a hook failed, or stopped what was about to happen
+│   └── JournalError         the journal could not be read or written
+└── APIError                 a server that runs crews has refused a request, or gave no answer
 
 RunStopped is apart, and no Exception: a run that a limit, a cancel or a doubt ends must not be caught by an
 ``except Exception`` in a tool, a guardrail or a callback.
@@ -19,7 +20,8 @@ RunStopped is apart, and no Exception: a run that a limit, a cancel or a doubt e
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 
 class QuarterdeckError(Exception):
@@ -205,6 +207,35 @@ class JournalError(RunError):
 
 class FencedError(JournalError):
     """Another process has taken this run over; what this one would write is refused."""
+
+
+class APIError(QuarterdeckError):
+    """A server that runs crews has refused a request, failed, or gave no answer (``quarterdeck.client``).
+
+    Args:
+        message: What happened, in one line; holds no token.
+        status: The answer's HTTP status; None where there was no answer.
+        body: The answer's JSON object (problem details, AMP's ``error`` and ``message``), or {}.
+        retry_after: Seconds that the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        body: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body or {}
+        self.retry_after = retry_after
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may have an answer later: none came, or 408, 429 or 5xx."""
+        return self.status is None or self.status in (408, 429) or self.status >= 500
 
 
 StopStatus = Literal["failed", "limited", "cancelled", "in_doubt", "pending_human_input"]

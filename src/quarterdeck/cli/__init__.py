@@ -1,4 +1,8 @@
-"""The command ``quarterdeck`` (``qd``)."""
+"""The command ``quarterdeck`` (``qd``).
+
+Its exit codes: 0 done; 1 a run failed; 2 the command is wrong, or a server has refused it; 3 a server gave no answer,
+or failed; 4 ``--wait`` waits no longer, and the run has not ended.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ import sys
 
 import typer
 
+from quarterdeck.cli.db import db
 from quarterdeck.cli.demo import demo
 from quarterdeck.cli.events import events
+from quarterdeck.cli.remote import cancel, kickoff, resume, status
 from quarterdeck.cli.serve import serve, worker
 from quarterdeck.cli.version import version
-from quarterdeck.errors import QuarterdeckError, UsageError
+from quarterdeck.errors import APIError, QuarterdeckError, UsageError
 
 app = typer.Typer(
     name="quarterdeck",
@@ -19,14 +25,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, events, serve, worker, version):
+for command in (demo, serve, worker, kickoff, status, resume, cancel, events, version):
     app.command()(command)
+app.add_typer(db)
 
 
 def main() -> None:
-    """The entry point: an error of ours is one clear line; 2 means that the command was wrong, 1 that it failed."""
+    """The entry point: an error of ours is one clear line."""
     try:
         app()
     except QuarterdeckError as error:
         print(f"quarterdeck: {error}", file=sys.stderr)
-        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
+        raise SystemExit(_exit_code(error)) from None
+
+
+def _exit_code(error: QuarterdeckError) -> int:
+    if isinstance(error, APIError):
+        return 3 if error.retryable else 2
+    return 2 if isinstance(error, UsageError) else 1

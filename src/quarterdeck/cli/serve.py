@@ -30,7 +30,9 @@ Dev = Annotated[bool, typer.Option("--dev", help="Allow webhooks to this machine
 def serve(
     targets: Targets,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="QUARTERDECK_PORT", help="The port; 0 takes a free one.")
+    ] = 8000,
     database: Database = DEFAULT_DATABASE,
     worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Whether this process runs crews too.")] = True,
     concurrency: Concurrency = 100,
@@ -44,9 +46,9 @@ def serve(
     dev: Dev = False,
 ) -> None:
     """Serves crews over HTTP: durable, with a worker in the process."""
-    _needs_extra()
+    needs_server()
     from quarterdeck.project import Registry
-    from quarterdeck.server.serve import run_server
+    from quarterdeck.server.serve import bound, run_server
     from quarterdeck.server.settings import Settings
 
     registry = Registry.load(targets)
@@ -63,15 +65,16 @@ def serve(
         dev=dev,
         webhook_secret=webhook_secret(database),
     )
-    _show(registry, settings, host, port)
-    asyncio.run(run_server(registry, settings, host, port))
+    listener = bound(host, port)
+    _show(registry, settings, host, listener.getsockname()[1])
+    asyncio.run(run_server(registry, settings, listener))
 
 
 def worker(
     targets: Targets, database: Database = DEFAULT_DATABASE, concurrency: Concurrency = 100, dev: Dev = False
 ) -> None:
     """Runs crews for servers that use the same database, and sends their webhooks."""
-    _needs_extra()
+    needs_server()
     from quarterdeck.project import Registry
     from quarterdeck.server.serve import run_workers
     from quarterdeck.server.settings import Settings
@@ -83,7 +86,8 @@ def worker(
     asyncio.run(run_workers(registry, settings))
 
 
-def _needs_extra() -> None:
+def needs_server() -> None:
+    """Fails clearly where the extra `server` is not installed."""
     try:
         import alembic
         import fastapi
@@ -107,7 +111,7 @@ def _seconds(option: str, value: float | None) -> float | None:
 
 
 def _show(registry: Registry, settings: Settings, host: str, port: int) -> None:
-    base = f"http://{host}:{port}"
+    base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     for name, version in registry.versions():
         print(f"Crew {name}@{version}: {base}/crews/{name}")
     print(f"API: {base}/docs   Database: {settings.database.rpartition('@')[2]}", flush=True)

@@ -62,16 +62,17 @@ class Call(NamedTuple):
 _sessions: dict[asyncio.AbstractEventLoop, tuple[ClientSession, AsyncGenerator[ClientSession]]] = {}
 
 
-async def _session() -> ClientSession:
+async def session() -> ClientSession:
+    """The pooled session of this event loop; it is closed when the loop ends."""
     loop = asyncio.get_running_loop()
     found = _sessions.get(loop)
     if found is not None and not found[0].closed:
         return found[0]
     _forget_closed_loops()
     lifetime = _lifetime(loop)
-    session = await anext(lifetime)
-    _sessions[loop] = (session, lifetime)
-    return session
+    made = await anext(lifetime)
+    _sessions[loop] = (made, lifetime)
+    return made
 
 
 async def _lifetime(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[ClientSession]:
@@ -90,28 +91,28 @@ async def _lifetime(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[ClientSes
             return connection
 
     connector = Connector(limit=CONNECTIONS, keepalive_timeout=60)
-    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    made = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
     try:
-        yield session
+        yield made
     finally:
         _sessions.pop(loop, None)
-        await session.close()
+        await made.close()
 
 
 def _forget_closed_loops() -> None:
     """Lets go of the sessions of loops that were closed without ending their generators."""
     for loop in [loop for loop in list(_sessions) if loop.is_closed()]:
-        session, _ = _sessions.pop(loop)
+        left, _ = _sessions.pop(loop)
         with contextlib.suppress(StopIteration):
-            session.close().send(None)  # with its loop gone it has nothing to wait for
+            left.close().send(None)  # with its loop gone it has nothing to wait for
 
 
 @atexit.register
 def _close_at_exit() -> None:
-    for loop, (session, _) in list(_sessions.items()):
+    for loop, (left, _) in list(_sessions.items()):
         if loop.is_running():
             with contextlib.suppress(Exception):
-                asyncio.run_coroutine_threadsafe(session.close(), loop).result(1)
+                asyncio.run_coroutine_threadsafe(left.close(), loop).result(1)
 
 
 # -- calls ------------------------------------------------------------------------------------------------
@@ -155,12 +156,12 @@ async def stream(call: Call) -> AsyncGenerator[dict[str, Any]]:
 async def _sent(call: Call) -> AsyncGenerator[ClientResponse]:
     import aiohttp
 
-    session = await _session()
+    pool = await session()
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=call.connect_timeout, sock_read=call.read_timeout)
     text = json.dumps(call.body, ensure_ascii=False, separators=(",", ":"))
     data = text.encode(errors="replace")  # a model may have written half of a surrogate pair
     try:
-        sending = session.post(call.url, data=data, headers=call.headers, timeout=timeout, proxy=_proxy(call.url))
+        sending = pool.post(call.url, data=data, headers=call.headers, timeout=timeout, proxy=proxy_of(call.url))
         async with sending as response:
             yield response
     except LLMError:
@@ -172,7 +173,7 @@ async def _sent(call: Call) -> AsyncGenerator[ClientResponse]:
 
 
 @functools.lru_cache(maxsize=256)
-def _proxy(url: str) -> str | None:
+def proxy_of(url: str) -> str | None:
     """The proxy that the environment names for a URL (``HTTPS_PROXY``, ``NO_PROXY``, …), read at its first call.
 
     aiohttp's ``trust_env`` would read it at every call, by way of two threads, which takes longer than the rest of

@@ -82,7 +82,7 @@ async def _send_with_retries(
         except LLMError as error:
             if not error.retryable or attempt > llm.max_retries:
                 raise
-            wait = _wait(attempt, error.retry_after)
+            wait = retry_wait(attempt, error.retry_after)
             if on_retry is not None:
                 on_retry(error, attempt, wait)
         await asyncio.sleep(wait)
@@ -104,7 +104,13 @@ async def _send_once(llm: Completes, request: LLMRequest, on_delta: OnDelta | No
         raise ProviderDownError(f"{llm.model}: the connection failed: {what}", model=llm.model) from error
 
 
-def _wait(attempt: int, retry_after: float | None) -> float:
+def retry_wait(attempt: int, retry_after: float | None) -> float:
+    """Seconds before the next try.
+
+    Args:
+        attempt: The number of the try that failed, from 1.
+        retry_after: Seconds that the other side asked for.
+    """
     if retry_after is not None:  # a little longer, and not the same for all who were told so
         return min(retry_after * random.uniform(1.0, 1.1), LONGEST_WAIT)
     return random.uniform(0.0, min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT))
