@@ -11,7 +11,7 @@ import typer
 from quarterdeck.cli.remote import Token, Url, client_of
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import ConfigError
-from quarterdeck.events import Event, event_from_dict
+from quarterdeck.events import Event, LLMDelta, event_from_dict
 
 
 def events(
@@ -56,6 +56,8 @@ def _from_server(run_id: str, url: str | None, token: str, wanted: tuple[str, ..
                 print(f"      the run is {event.data.get('status')}", flush=True)
         elif json:
             print(json_of(event.data), flush=True)
+        elif event.type == "llm.delta" and not wanted:
+            continue  # a piece of what llm.finished shows
         else:
             print(_shown(event.type, event.data), flush=True)
 
@@ -72,4 +74,5 @@ def _line(event: Event) -> str:
     from quarterdeck.runtime.verbose import line
 
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
-    return f"{event.seq or '':>4}  {at}  {event.type:<18} {line(event) or event.path}"
+    shown = event.text if isinstance(event, LLMDelta) else line(event) or event.path
+    return f"{event.seq or '':>4}  {at}  {event.type:<18} {shown}"
