@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Unpack
@@ -118,7 +119,13 @@ class Agent(Definition):
     guardrail: Any = None
     guardrail_max_retries: int = Field(default=3, ge=0)
 
+    _id: str = PrivateAttr(default_factory=lambda: str(uuid.uuid4()))
     _rate: RateLimit | None = PrivateAttr(default=None)
+
+    @property
+    def id(self) -> str:
+        """A unique id of this object."""
+        return self._id
 
     @field_validator("llm", mode="before")
     @classmethod

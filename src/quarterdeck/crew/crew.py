@@ -23,8 +23,9 @@ from quarterdeck.crew.hooked import intercept_output
 from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import definition_digest, plan, task_names
 from quarterdeck.crew.staff import Staff, default_manager, each_once, why_unfit
+from quarterdeck.crew.streamed import both, streamed
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
-from quarterdeck.events import Event, RunStatus, Subscriber, scope
+from quarterdeck.events import RunStatus, scope
 from quarterdeck.hooks import ExecutionStartContext, Hook, InputContext, InterceptionPoint
 from quarterdeck.hooks.dispatch import dispatch, hooks_at
 from quarterdeck.llm import BaseLLM, create_llm
@@ -66,6 +67,7 @@ class Crew(Definition):
         verbose: Prints what happens.
         max_rpm: LLM calls a minute of all runs together, for agents that have no ``max_rpm`` of their own.
         cache: Whether results of equal tool calls are used again within a run. Default False.
+        stream: ``kickoff`` gives a ``CrewStreamingOutput``: what the agents write, as it comes.
         step_callback: Called with each agent's ``AgentAction`` and ``AgentFinish``.
         task_callback: Called with each ``TaskOutput``.
         before_kickoff_callbacks: Functions that are given the inputs, and may return others.
@@ -77,7 +79,6 @@ class Crew(Definition):
 
     not_supported: ClassVar[Mapping[str, str]] = {
         "function_calling_llm": f"{_LATER}: the agents' own models make the tool calls",
-        "stream": f"{_LATER} in this version: subscribe to LLMDelta events with kickoff(on_event=...)",
         "output_log_file": f"{_LATER}: kickoff(journal=...) keeps everything; 'quarterdeck events' prints it",
         "memory": f"{_LATER} in this version",
         "embedder": f"{_LATER} in this version",
@@ -106,6 +107,7 @@ class Crew(Definition):
     verbose: bool = False
     max_rpm: int | None = Field(default=None, ge=1)
     cache: bool = False
+    stream: bool = False
     step_callback: Callable[..., Any] | None = None
     task_callback: Callable[..., Any] | None = None
     before_kickoff_callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
@@ -208,7 +210,9 @@ class Crew(Definition):
 
     def kickoff(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> CrewOutput:
         """Runs the crew and waits for its output; for sync code, and inside a notebook. See ``akickoff``."""
-        return run_sync(self.akickoff(inputs, **options))
+        if self._streams(options):
+            return self._streamed([inputs], [options])
+        return run_sync(self._one(inputs, **options))
 
     async def kickoff_async(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> CrewOutput:
         """CrewAI's other name of ``akickoff``."""
@@ -228,14 +232,29 @@ class Crew(Definition):
             TaskError: A task has no acceptable output.
             FencedError: Another process has taken the run over.
             HookAborted: A hook stopped the run.
+
+        Returns:
+            The output; with ``stream=True`` on the crew a ``CrewStreamingOutput``, unless the option says False.
         """
+        if self._streams(options):
+            return self._streamed([inputs], [options])
+        return await self._one(inputs, **options)
+
+    async def _one(self, inputs: Mapping[str, Any] | None, **options: Unpack[RunOptions]) -> CrewOutput:
         with scope(crew=self, task=None, task_name="", task_index=None, agent=None, role=""):
             return await self._kickoff(inputs, **options)
+
+    def _streams(self, options: RunOptions) -> bool:
+        return self.stream and options.get("stream") is not False
+
+    def _streamed(self, inputs: Sequence[Mapping[str, Any] | None], options: Sequence[RunOptions]) -> Any:
+        """A stream, which is typed as what it is in place of: CrewAI's ``kickoff`` gives the one or the other."""
+        return streamed(self._one, list(zip((_checked(item) for item in inputs), options, strict=True)))
 
     async def _kickoff(self, inputs: Mapping[str, Any] | None, **options: Unpack[RunOptions]) -> CrewOutput:
         given = _checked(inputs)
         if self._verbose():
-            options["on_event"] = _both(options.get("on_event"), printer())
+            options["on_event"] = both(options.get("on_event"), printer())
         run = await open_run(**options)
         planned: list[PlannedTask] = []
 
@@ -264,12 +283,12 @@ class Crew(Definition):
         run_id = options.get("run_id") or str(uuid.uuid4())
 
         def begin(attach: Callable[[Run], None]) -> Coroutine[Any, Any, CrewOutput]:
-            return self.akickoff(inputs, **{**options, "run_id": run_id, "attach": attach})
+            return self._one(inputs, **{**options, "run_id": run_id, "attach": attach})
 
         return RunHandle(run_id, begin)
 
     def kickoff_for_each(self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]) -> list[CrewOutput]:
-        """Runs the crew once for each inputs, one run after another."""
+        """Runs the crew once for each inputs, one run after another; with ``stream=True``, each when it is read."""
         return [self.kickoff(item, **_numbered(options, n)) for n, item in enumerate(_each(inputs), 1)]
 
     async def kickoff_for_each_async(
@@ -283,10 +302,14 @@ class Crew(Definition):
     ) -> list[CrewOutput]:
         """Runs the crew once for each inputs, all at once. With a ``run_id``, the runs are ``run_id/1``, ``/2``, …
 
-        When a run fails, the others are finished first; then the first error is raised.
+        When a run fails, the others are finished first; then the first error is raised. With ``stream=True``, it gives
+        one ``CrewStreamingOutput`` with the chunks of all, and ``results``.
         """
-        runs = [self.akickoff(item, **_numbered(options, n)) for n, item in enumerate(_each(inputs), 1)]
-        return await finish_all(runs)
+        given = _each(inputs)
+        numbered = [_numbered(options, n) for n in range(1, len(given) + 1)]
+        if self._streams(options):
+            return self._streamed(given, numbered)
+        return await finish_all([self._one(item, **each) for item, each in zip(given, numbered, strict=True)])
 
     # -- one run ------------------------------------------------------------------------------------------
 
@@ -377,12 +400,3 @@ def _each(inputs: Any) -> Sequence[Mapping[str, Any]]:
 def _numbered(options: RunOptions, number: int) -> RunOptions:
     run_id = options.get("run_id")
     return {**options, "run_id": f"{run_id}/{number}"} if run_id else options
-
-
-def _both(first: Subscriber | None, second: Subscriber) -> Subscriber:
-    def show(event: Event) -> None:
-        if first:
-            first(event)
-        second(event)
-
-    return show

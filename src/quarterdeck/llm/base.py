@@ -23,6 +23,7 @@ from quarterdeck.llm.types import (
     ToolSpec,
     UsageMetrics,
 )
+from quarterdeck.streaming import Feed, Framer, StreamFrame, StreamSession
 
 
 class BaseLLM:
@@ -176,17 +177,61 @@ class BaseLLM:
         response_model: type[BaseModel] | None = None,
     ) -> Any:
         """The async form of ``call``."""
+        return await self._answer(messages, tools, available_functions, response_model, None)
+
+    async def _answer(
+        self,
+        messages: str | list[Message],
+        tools: list[dict[str, Any]] | None,
+        functions: dict[str, Callable[..., Any]] | None,
+        response_model: type[BaseModel] | None,
+        frame: Framer | None,
+    ) -> Any:
         conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         schema = None
         if response_model is not None:
             schema = OutputSchema(response_model.__name__, response_model.model_json_schema())
         specs = tuple(spec_from_openai(tool) for tool in tools or ())
-        response = await send(self, LLMRequest(messages=conversation, tools=specs, output_schema=schema))
-        if response.tool_calls and not available_functions:
+        request = LLMRequest(messages=conversation, tools=specs, output_schema=schema)
+        response = await (_framed(self, request, frame) if frame else send(self, request))
+        if response.tool_calls and not functions:
             return [call.to_message_part() for call in response.tool_calls]
-        if response.tool_calls and available_functions:
-            return await _call_function(response.tool_calls[0], available_functions)
+        if response.tool_calls and functions:
+            return await _call_function(response.tool_calls[0], functions)
         return response_model.model_validate_json(response.text) if response_model else response.text
+
+    def stream_events(
+        self,
+        messages: str | list[Message],
+        tools: list[dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        available_functions: dict[str, Callable[..., Any]] | None = None,
+        from_task: Any = None,
+        from_agent: Any = None,
+        response_model: type[BaseModel] | None = None,
+    ) -> StreamSession[Any]:
+        """Calls the model and gives its answer piece by piece (CrewAI: ``stream_events``).
+
+        The call is sent when the stream is first read, with ``for`` or ``async for``.
+
+        Args:
+            messages: As for ``call``, as all arguments are.
+            tools: Tools in OpenAI's form.
+            callbacks: Taken for compatibility.
+            available_functions: Functions by tool name.
+            from_task: Taken for compatibility.
+            from_agent: Taken for compatibility.
+            response_model: The answer is parsed into this model.
+
+        Returns:
+            Frames ``llm_call_started``, ``llm_stream_chunk`` (``frame.content`` is the text; a tool call is one frame,
+            whole), ``llm_call_completed`` or ``llm_call_failed``; ``.result`` is what ``call`` returns.
+        """
+
+        async def work(feed: Feed[StreamFrame]) -> Any:
+            return await self._answer(messages, tools, available_functions, response_model, Framer(feed))
+
+        return StreamSession(work)
 
     # -- money --------------------------------------------------------------------------------------------
 
@@ -196,6 +241,21 @@ class BaseLLM:
             return None
         into, out = self.price
         return (usage.prompt_tokens * into + usage.completion_tokens * out) / 1e6
+
+
+async def _framed(llm: BaseLLM, request: LLMRequest, frame: Framer) -> LLMResponse:
+    """A call, with a frame for each thing that happens."""
+    frame("llm_call_started", "llm", {"model": llm.model, "messages": list(request.messages)})
+    try:
+        response = await send(llm, request, lambda text: frame("llm_stream_chunk", "llm", {"chunk": text}))
+    except Exception as error:
+        frame("llm_call_failed", "llm", {"model": llm.model, "error": str(error)})
+        raise
+    for call in response.tool_calls:
+        frame("llm_stream_chunk", "llm", {"chunk": "", "tool_call": call.to_message_part()})
+    done = {"response": response.text, "finish_reason": response.finish_reason, "usage": response.usage.model_dump()}
+    frame("llm_call_completed", "llm", {"model": llm.model, "response_id": response.response_id, **done})
+    return response
 
 
 def spec_to_openai(spec: ToolSpec) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from quarterdeck.project.load import load_crew
 class Runnable(Protocol):
     """What can be served and run by name: a Crew, a Flow.
 
-    ``akickoff(inputs, **RunOptions)`` gives an output with ``raw``, ``status``, ``ended_by`` and ``reason``.
+    ``akickoff(inputs, **RunOptions)`` gives an output with ``raw``, ``status``, ``ended_by`` and ``reason``, also with
+    ``stream=True`` where the option ``stream`` is False.
     """
 
     name: str

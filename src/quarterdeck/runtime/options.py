@@ -29,7 +29,8 @@ class RunOptions(TypedDict, total=False):
         run_id: The run's id; None makes one.
         budget: Limits. A run that reaches one gives its partial output, with status ``limited``.
         on_event: Called with each event of the run, on the event loop.
-        stream: Asks the models to stream, for ``LLMDelta`` events.
+        stream: Asks the models to stream, for ``LLMDelta`` events. False: the output itself is given, also by a crew or
+            flow with ``stream=True``.
         resolve: Answers for tool calls in doubt, by path: the result of a call that did happen, or None for one that
             did not and is to be made.
         human: Whom to ask where a task has ``human_input``; None: the provider set for this context, else the

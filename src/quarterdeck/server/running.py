@@ -133,6 +133,7 @@ class Running:
                     resolve=self._resolve(),
                     on_event=self._show,
                     attach=self._attach,
+                    stream=False,
                 )
         except JournalError:
             raise
