@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from quarterdeck.crew import Crew, CrewOutput, Process
     from quarterdeck.errors import QuarterdeckError
     from quarterdeck.events import subscribe
+    from quarterdeck.flow import Flow
     from quarterdeck.llm import LLM, BaseLLM, UsageMetrics
     from quarterdeck.task import HallucinationGuardrail, LLMGuardrail, Task, TaskOutput
 
@@ -26,6 +27,7 @@ _HOMES = {
     "Crew": "crew",
     "CrewOutput": "crew",
     "HallucinationGuardrail": "task",
+    "Flow": "flow",
     "LLM": "llm",
     "LLMGuardrail": "task",
     "LiteAgentOutput": "agent",
@@ -46,6 +48,7 @@ __all__ = [
     "CrewOutput",
     "HallucinationGuardrail",
     "LLMGuardrail",
+    "Flow",
     "LiteAgentOutput",
     "Process",
     "QuarterdeckError",

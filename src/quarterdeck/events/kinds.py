@@ -103,6 +103,59 @@ class TaskFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MethodStarted(Event):
+    """A call of a flow's method began.
+
+    Args:
+        method: The method's name.
+        call: The call's number among those of the method, from 1.
+        trigger: The method or label that led to it; "" at the flow's beginning.
+    """
+
+    type: ClassVar[str] = "method.started"
+    durable: ClassVar[bool] = False
+    method: str
+    call: int = 1
+    trigger: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFinished(Event):
+    """A flow's method has returned.
+
+    Args:
+        method: The method's name.
+        call: The call's number among those of the method, from 1.
+        result: What it returned, as JSON.
+        label: Of a router: the label that it emitted; None: it went nowhere.
+        state: The flow's state after it, without what methods still under way have changed.
+        result_classes: Classes within the result, by their place, as ``module:name``.
+        state_classes: Classes within the state.
+        seconds: Time from the call's start in this segment.
+    """
+
+    type: ClassVar[str] = "method.finished"
+    method: str
+    call: int = 1
+    result: Any = None
+    label: str | None = None
+    state: dict[str, Any] = field(default_factory=dict[str, Any])
+    result_classes: dict[str, str] = field(default_factory=dict[str, str])
+    state_classes: dict[str, str] = field(default_factory=dict[str, str])
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodFailed(Event):
+    """A flow's method has raised an error; the run fails."""
+
+    type: ClassVar[str] = "method.failed"
+    method: str
+    call: int = 1
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LLMStarted(Event):
     """A call to a model is about to be sent."""
 
@@ -310,6 +363,9 @@ AnyEvent = (
     | TaskStarted
     | TaskFinished
     | TaskFailed
+    | MethodStarted
+    | MethodFinished
+    | MethodFailed
     | LLMStarted
     | LLMDelta
     | LLMRetried

@@ -23,6 +23,7 @@ from quarterdeck.events import (
     HumanRequested,
     LimitReached,
     LLMFinished,
+    MethodFinished,
     RunFinished,
     RunStarted,
     RunStatus,
@@ -42,7 +43,7 @@ from quarterdeck.tools.usage import ToolUsage
 
 logger = logging.getLogger("quarterdeck")
 
-Finish = LLMFinished | ToolFinished | TaskFinished | GuardrailFinished | HumanAnswered
+Finish = LLMFinished | ToolFinished | TaskFinished | MethodFinished | GuardrailFinished | HumanAnswered
 
 
 class Run:
@@ -73,6 +74,7 @@ class Run:
         answers: Mapping[str, HumanAnswer] | None = None,
     ) -> None:
         self.id = run_id
+        self.prefix = ""
         self.meter = Meter(budget or Budget())
         self.usage = UsageMetrics()
         self.stream = stream
@@ -130,7 +132,7 @@ class Run:
                 self.intended.add(event.path)
             case HumanRequested():
                 self.asked.add(event.path)
-            case TaskFinished() | GuardrailFinished() | HumanAnswered():
+            case TaskFinished() | MethodFinished() | GuardrailFinished() | HumanAnswered():
                 self.finished[event.path] = event
             case _:
                 pass
@@ -221,6 +223,11 @@ class Run:
         self.ended = event
 
     @property
+    def given(self) -> dict[str, Any]:
+        """The inputs as they were given at its first start, where that was in an earlier segment."""
+        return self._first.given
+
+    @property
     def cost_usd(self) -> float | None:
         """Cost of all calls so far; None where a price is not known."""
         return self.meter.cost_usd if self.meter.cost_known else None
@@ -282,6 +289,11 @@ class Run:
             self.last_text = text
 
     # -- events -------------------------------------------------------------------------------------------
+
+    @property
+    def kept(self) -> bool:
+        """Whether it has a journal."""
+        return self._opened is not None
 
     @property
     def watched(self) -> bool:
