@@ -54,6 +54,8 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
         dict[str, Any]: objects,
         dict[str, Any] | None: st.none() | objects,
         dict[str, int]: st.dictionaries(text, counts, max_size=4),
+        dict[str, str]: st.dictionaries(text, text, max_size=4),
+        Any: json_values,
         list[dict[str, Any]]: st.lists(objects, max_size=3),
         list[str]: st.lists(text, max_size=4),
     }
