@@ -107,6 +107,8 @@ EVENT_NAMES: Mapping[str, str] = {
     "run.finished": "crew_kickoff_completed",
     "task.finished": "task_completed",
     "task.failed": "task_failed",
+    "method.finished": "method_execution_finished",
+    "method.failed": "method_execution_failed",
     "llm.finished": "llm_call_completed",
     "tool.intended": "tool_usage_started",
     "tool.finished": "tool_usage_finished",
