@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -29,6 +30,9 @@ _INSERT = (
     "ON CONFLICT DO NOTHING RETURNING id"
 )
 _QUEUED = "state IN ('queued', 'stranded')"  # as in the index: SQLite takes it only for the same words
+# The second condition is true of all of them. SQLite then searches in the index of these few; where the order of the
+# result is asked of it too, it rather reads all runs in that order.
+_RUNNING = "state = 'running' AND worker >= ''"
 _FORGOTTEN = 3600.0
 """A worker that was not heard of for so many seconds is no longer listed."""
 
@@ -117,7 +121,7 @@ def claim(database: Database, worker: str, versions: Sequence[tuple[str, str]], 
     groups = [(*version, tenant) for version in versions for tenant in _tenants(database, version)]
     if not groups:
         return []
-    running = dict(database.execute("SELECT tenant, count(*) FROM qd_kickoffs WHERE state = 'running' GROUP BY tenant"))
+    running = Counter(row[0] for row in database.execute(f"SELECT tenant, worker FROM qd_kickoffs WHERE {_RUNNING}"))
     # The first ``limit`` runs cannot belong to more tenants than that.
     tenants = sorted({tenant for *_, tenant in groups}, key=lambda tenant: (running.get(tenant, 0), random.random()))
     chosen = set(tenants[:limit])
@@ -259,11 +263,13 @@ def take_from_dead(database: Database, older_than: float) -> list[str]:
     """Queues the running runs of workers that were not heard of for so many seconds; gives their ids."""
     dead = f"NOT EXISTS (SELECT 1 FROM qd_workers w WHERE w.id = k.worker AND w.heartbeat >= {database.now} - ?)"
     rows = database.execute(
-        f"SELECT k.id, k.worker, k.attempt FROM qd_kickoffs k WHERE k.state = 'running' AND {dead} ORDER BY k.id",
+        f"SELECT k.id, k.worker, k.attempt FROM qd_kickoffs k WHERE {_RUNNING} AND {dead}",
         (older_than,),
     )
     taken = [
-        run_id for run_id, worker, attempt in rows if release(database, run_id, worker, attempt, "queued", died=True)
+        run_id
+        for run_id, worker, attempt in sorted(rows)
+        if release(database, run_id, worker, attempt, "queued", died=True)
     ]
     database.execute(f"DELETE FROM qd_workers WHERE heartbeat < {database.now} - ?", (_FORGOTTEN,))
     return taken
