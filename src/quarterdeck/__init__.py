@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quarterdeck.events import subscribe
     from quarterdeck.flow import Flow
     from quarterdeck.llm import LLM, BaseLLM, UsageMetrics
-    from quarterdeck.task import HallucinationGuardrail, LLMGuardrail, Task, TaskOutput
+    from quarterdeck.task import ConditionalTask, HallucinationGuardrail, LLMGuardrail, Task, TaskOutput
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ _HOMES = {
     "Agent": "agent",
     "BaseLLM": "llm",
     "Budget": "budget",
+    "ConditionalTask": "task",
     "Crew": "crew",
     "CrewOutput": "crew",
     "Flow": "flow",
@@ -44,6 +45,7 @@ __all__ = [
     "Agent",
     "BaseLLM",
     "Budget",
+    "ConditionalTask",
     "Crew",
     "CrewOutput",
     "Flow",

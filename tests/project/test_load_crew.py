@@ -105,6 +105,18 @@ def test_a_crew_in_yaml(write: Callable[..., Path]) -> None:
     assert "Measure Bergen in 2024." in prompt
 
 
+def test_a_conditional_task_and_a_guardrail_in_words(write: Callable[..., Path]) -> None:
+    """The condition is a function of the project; a sentence is the guardrail."""
+    text = YAML.replace(
+        "guardrail: {python: rules.has_a_figure}", "type: ConditionalTask\n        condition: {python: deep_rules.deep}"
+    )
+    rules = "def deep(output):\n    return 'deep' in output.raw\n"
+    text = text.replace("agent: surveyor\n", "agent: surveyor\n        guardrail: It has a unit\n")
+    crew, _ = load_crew(write(FILES | {"crew.yaml": text, "deep_rules.py": rules}))
+    crew.agents[0].llm = ScriptedLLM(["14.5 m", '{"valid": true}'])
+    assert [task.raw for task in crew.kickoff({"year": 2024}).tasks_output] == ["14.5 m", ""]
+
+
 def test_its_contract(write: Callable[..., Path]) -> None:
     """An input with a default need not be given; null means that it must be; others are taken."""
     crew, _ = load_crew(write(FILES))

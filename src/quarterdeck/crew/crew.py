@@ -34,6 +34,7 @@ from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
 from quarterdeck.runtime.verbose import printer
+from quarterdeck.task.conditional import ConditionalTask
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
 from quarterdeck.task.task import Task
@@ -145,6 +146,8 @@ class Crew(Definition):
             raise ValueError("a crew needs at least one task: Crew(tasks=[...])")
         if len({id(task) for task in self.tasks}) < len(self.tasks):
             raise ValueError("a task is in the crew twice: make a second Task object")
+        if isinstance(self.tasks[0], ConditionalTask):
+            raise ValueError("the first task is conditional, and there is no output before it: put a Task first")
         for n, task in enumerate(self.tasks):
             where = f"task {n + 1} ({task.description[:40]!r})"
             if task.agent is None and self.process is Process.sequential:

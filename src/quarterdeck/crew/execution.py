@@ -11,6 +11,7 @@ from quarterdeck.agent.prompts import CONTEXT_DIVIDER
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.errors import RunStopped
 from quarterdeck.runtime.run import Run
+from quarterdeck.task.conditional import ConditionalTask
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
 from quarterdeck.task.task_run import TaskRun
@@ -84,8 +85,9 @@ class Execution:
         self.run.stop(RunStopped("failed", f"another task failed: {error}"))
 
     def _needed(self, planned: PlannedTask) -> list[int]:
-        """The running tasks that this one has to wait for."""
-        return [n for n in self._running if planned.context is None or n in planned.context]
+        """The running tasks that this one has to wait for: those it is given, and the one its condition looks at."""
+        looked_at = planned.index - 1 if isinstance(planned.task, ConditionalTask) else None
+        return [n for n in self._running if planned.context is None or n in planned.context or n == looked_at]
 
     def _task(self, planned: PlannedTask) -> Coroutine[Any, Any, TaskOutput]:
         return TaskRun(
@@ -96,6 +98,7 @@ class Execution:
             rate=self.rate,
             step_callback=self.step_callback,
             task_callback=self.task_callback,
+            before=self.outputs.get(planned.index - 1),
         ).execute()
 
     def _context(self, planned: PlannedTask) -> str:
@@ -105,7 +108,8 @@ class Execution:
             indices = [n for n in range(planned.index) if not self.plan[n].task.async_execution][-1:]
         else:
             indices = range(planned.index)
-        return CONTEXT_DIVIDER.join(self.outputs[n].raw for n in indices if n in self.outputs)
+        texts = (self.outputs[n].raw for n in indices if n in self.outputs)
+        return CONTEXT_DIVIDER.join(text for text in texts if text)  # a skipped task has none
 
     async def _join(self, indices: list[int]) -> None:
         if not indices:

@@ -15,6 +15,7 @@ from quarterdeck.agent.interpolation import interpolate, missing_inputs, placeho
 from quarterdeck.agent.llm_guardrail import LLMGuardrail
 from quarterdeck.crew.staff import Staff
 from quarterdeck.errors import InputError
+from quarterdeck.task.conditional import ConditionalTask
 from quarterdeck.task.planned import PlannedTask
 from quarterdeck.task.task import Task
 
@@ -125,6 +126,7 @@ def definition_digest(tasks: Sequence[Task], staff: Staff) -> str:
         parts.append([name, task.description, task.expected_output, task.async_execution, tools, model])
         sentences = [item.description for item in task.all_guardrails() if isinstance(item, LLMGuardrail)]
         parts.extend([sentences] if sentences else [])
+        parts.extend(["conditional"] if isinstance(task, ConditionalTask) else [])
         parts.append([worker.role, worker.goal, worker.backstory])
         if coworkers := staff.coworkers(task):
             parts.append([staff.max_delegations, staff.max_depth, [agent.role for agent in coworkers]])

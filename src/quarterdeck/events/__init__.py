@@ -11,6 +11,7 @@ from quarterdeck.events.event import VERSION, Event, is_unicode, json_of
 from quarterdeck.events.kinds import (
     EVENT_TYPES,
     AnyEvent,
+    ConditionDecided,
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
@@ -41,6 +42,7 @@ __all__ = [
     "EVENT_TYPES",
     "VERSION",
     "AnyEvent",
+    "ConditionDecided",
     "Event",
     "GuardrailFinished",
     "HumanAnswered",

@@ -308,6 +308,20 @@ class GuardrailFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionDecided(Event):
+    """A conditional task's condition has said whether the task is to be done.
+
+    Args:
+        task: The task's name.
+        met: Whether it is; else it is skipped.
+    """
+
+    type: ClassVar[str] = "condition.decided"
+    task: str
+    met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HumanRequested(Event):
     """A person is asked about a task's output; the run may end its segment until the answer is there.
 
@@ -375,6 +389,7 @@ AnyEvent = (
     | ToolIntended
     | ToolFinished
     | GuardrailFinished
+    | ConditionDecided
     | HumanRequested
     | HumanAnswered
     | LimitReached

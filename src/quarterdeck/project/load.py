@@ -21,7 +21,7 @@ from quarterdeck.project.folder import CREW_FILES, crew_file
 from quarterdeck.project.imports import import_file
 from quarterdeck.project.jsonc import Keys
 from quarterdeck.project.source import Source, near, read_source, shown
-from quarterdeck.task import Task
+from quarterdeck.task import ConditionalTask, Task
 from quarterdeck.tools import BaseTool
 
 _SUFFIXES = (".jsonc", ".json", ".yaml", ".yml")
@@ -161,9 +161,10 @@ class _Reader:
 
     def _task(self, keys: Keys, fields: Fields) -> Task:
         kind = str(fields.pop("type", "Task")).lower().replace("_", "")
-        if kind != "task":
-            raise self.source.error((*keys, "type"), f"must be Task, got {kind!r}")
-        return build(Task, fields)
+        found = _TASK_TYPES.get(kind)
+        if found is None:
+            raise self.source.error((*keys, "type"), f"must be Task or ConditionalTask, got {kind!r}")
+        return build(found, fields)
 
     # -- names --------------------------------------------------------------------------------------------
 
@@ -241,6 +242,7 @@ class _Reader:
         return needed
 
 
+_TASK_TYPES: Mapping[str, type[Task]] = {"task": Task, "conditionaltask": ConditionalTask}
 _NO_LIST = "must be a list or a mapping of names"
 _WITH_PLACEHOLDERS = ("role", "goal", "backstory", "description", "expected_output", "output_file")
 

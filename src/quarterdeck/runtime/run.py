@@ -17,6 +17,7 @@ from typing import Any, Unpack
 from quarterdeck.budget import Budget, Meter
 from quarterdeck.errors import HandedOver, JournalError, JournalMismatchError, RunStopped
 from quarterdeck.events import (
+    ConditionDecided,
     Event,
     GuardrailFinished,
     HumanAnswered,
@@ -43,7 +44,9 @@ from quarterdeck.tools.usage import ToolUsage
 
 logger = logging.getLogger("quarterdeck")
 
-Finish = LLMFinished | ToolFinished | TaskFinished | MethodFinished | GuardrailFinished | HumanAnswered
+Finish = (
+    LLMFinished | ToolFinished | TaskFinished | MethodFinished | GuardrailFinished | ConditionDecided | HumanAnswered
+)
 
 
 class Run:
@@ -132,7 +135,7 @@ class Run:
                 self.intended.add(event.path)
             case HumanRequested():
                 self.asked.add(event.path)
-            case TaskFinished() | MethodFinished() | GuardrailFinished() | HumanAnswered():
+            case TaskFinished() | MethodFinished() | GuardrailFinished() | ConditionDecided() | HumanAnswered():
                 self.finished[event.path] = event
             case _:
                 pass

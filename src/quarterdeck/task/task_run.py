@@ -33,6 +33,7 @@ from quarterdeck.errors import (
 from quarterdeck.events import GuardrailFinished, TaskFailed, TaskFinished, TaskStarted, scope
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import human_step
+from quarterdeck.task.conditional import wanted
 from quarterdeck.task.hooked import after_task, before_task
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
@@ -50,6 +51,7 @@ class TaskRun:
         rate: The crew's rate limit.
         step_callback: The crew's.
         task_callback: The crew's.
+        before: The output of the task before it in the crew, for a condition.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class TaskRun:
         rate: RateLimit | None = None,
         step_callback: Callable[..., Any] | None = None,
         task_callback: Callable[..., Any] | None = None,
+        before: TaskOutput | None = None,
     ) -> None:
         self.run = run
         self.planned = planned
@@ -71,6 +74,7 @@ class TaskRun:
         self.rate = rate
         self.step_callback = step_callback
         self.task_callback = task_callback
+        self.before = before
         self._attempt = 0
 
     async def execute(self) -> TaskOutput:
@@ -102,10 +106,7 @@ class TaskRun:
         self.run.emit(TaskStarted(path=planned.name, task=planned.name, agent=role, index=planned.index))
         started = time.perf_counter()
         try:
-            self.context = await before_task(self.planned, self.context)
-            output = await (self._approved() if self.task.human_input else self._guarded(""))
-            output = await after_task(self.planned, output)
-            await self._deliver(output)
+            output = await self._done() if await wanted(self.run, planned, self.before) else self._skipped()
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             event = TaskFailed(path=planned.name, task=planned.name, agent=role, index=planned.index, error=text)
@@ -123,6 +124,22 @@ class TaskRun:
         await self.run.record(finished)
         self.task.set_latest(output)
         return output
+
+    async def _done(self) -> TaskOutput:
+        self.context = await before_task(self.planned, self.context)
+        output = await (self._approved() if self.task.human_input else self._guarded(""))
+        output = await after_task(self.planned, output)
+        await self._deliver(output)
+        return output
+
+    def _skipped(self) -> TaskOutput:
+        planned = self.planned
+        return TaskOutput(
+            description=planned.description,
+            name=planned.name,
+            expected_output=planned.expected_output,
+            agent=planned.persona.role,
+        )
 
     # -- tries --------------------------------------------------------------------------------------------
 
