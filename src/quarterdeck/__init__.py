@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from quarterdeck.agent import Agent, LiteAgentOutput
+    from quarterdeck.agent import Agent, LiteAgentOutput, PlanningConfig
     from quarterdeck.budget import Budget
     from quarterdeck.crew import Crew, CrewOutput, Process
     from quarterdeck.errors import QuarterdeckError
@@ -32,6 +32,7 @@ _HOMES = {
     "LLM": "llm",
     "LLMGuardrail": "task",
     "LiteAgentOutput": "agent",
+    "PlanningConfig": "agent",
     "Process": "crew",
     "QuarterdeckError": "errors",
     "Task": "task",
@@ -52,6 +53,7 @@ __all__ = [
     "HallucinationGuardrail",
     "LLMGuardrail",
     "LiteAgentOutput",
+    "PlanningConfig",
     "Process",
     "QuarterdeckError",
     "Task",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, TypeVar, Unpack
 
-from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from quarterdeck.agent import alone, framing
 from quarterdeck.agent.delegation import CoworkerTool
@@ -18,16 +17,19 @@ from quarterdeck.agent.guardrail import check_guardrails
 from quarterdeck.agent.interpolation import interpolate, placeholders
 from quarterdeck.agent.loop import Answer, Loop
 from quarterdeck.agent.output import LiteAgentOutput
-from quarterdeck.agent.rate import RateLimit
+from quarterdeck.agent.planning import PlanningConfig, make_plan
+from quarterdeck.agent.rate import RateLimit, wait_for
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import TaskTimeoutError
-from quarterdeck.events import LimitReached, scope
+from quarterdeck.events import scope
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.names import name_tools
+
+T = TypeVar("T")
 
 _LATER = "is not supported"
 
@@ -51,6 +53,10 @@ class Agent(Definition):
         callbacks: More of these.
         cache: Whether results of equal tool calls may be used again, where the crew has ``cache=True``.
         allow_delegation: Lets it hand work to the crew's other agents, and ask them; see docs/hierarchy.md.
+        planning: Makes a plan before the work; see docs/hierarchy.md. What it costs is one or two calls more.
+        planning_config: How it plans; ``planning`` need not be given besides.
+        reasoning: CrewAI's older name of ``planning``.
+        max_reasoning_attempts: The older name of ``PlanningConfig(max_attempts=...)``.
         respect_context_window: Cuts a conversation that no longer fits the model, and goes on; else it fails.
         use_system_prompt: False puts everything into one user message, for models without a system role.
         system_template: Replaces the system prompt; ``{{ .System }}`` (what it would have been), ``{role}``, ``{goal}``
@@ -84,10 +90,6 @@ class Agent(Definition):
         "knowledge_config": f"{_LATER} in this version",
         "knowledge_storage": f"{_LATER} in this version",
         "embedder": f"{_LATER} in this version",
-        "planning": f"{_LATER} in this version",
-        "planning_config": f"{_LATER} in this version",
-        "reasoning": f"{_LATER} in this version",
-        "max_reasoning_attempts": f"{_LATER} in this version",
         "tool_failure_policy": f"{_LATER} in this version",
         "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
         "security_config": _LATER,
@@ -108,6 +110,10 @@ class Agent(Definition):
     callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
     cache: bool = True
     allow_delegation: bool = False
+    planning: bool = False
+    planning_config: PlanningConfig | None = None
+    reasoning: bool = False
+    max_reasoning_attempts: int | None = Field(default=None, ge=1)
     respect_context_window: bool = True
     use_system_prompt: bool = True
     system_template: str | None = None
@@ -150,6 +156,16 @@ class Agent(Definition):
             raise ValueError(f"{info.field_name} needs {token}, which is where it goes; got {value[:60]!r}")
         return value
 
+    @model_validator(mode="after")
+    def _check_planning(self) -> Agent:
+        if self.max_reasoning_attempts is None:
+            return self
+        if self.planning_config is not None:
+            raise ValueError("max_reasoning_attempts: give it as planning_config=PlanningConfig(max_attempts=...)")
+        if not (self.planning or self.reasoning):
+            raise ValueError("max_reasoning_attempts does nothing without reasoning=True")
+        return self
+
     def model_post_init(self, context: Any) -> None:
         """Makes the rate limit, which all runs share."""
         self._rate = RateLimit(self.max_rpm) if self.max_rpm else None
@@ -174,6 +190,31 @@ class Agent(Definition):
     def needs_schema_text(self) -> bool:
         """Whether its model has to be told an answer's schema in words."""
         return not self.llm.supports_output_schema()
+
+    async def plan(
+        self,
+        run: Run,
+        path: str,
+        persona: Persona,
+        prompt: str,
+        tools: Sequence[BaseTool],
+        rate: RateLimit | None = None,
+    ) -> str:
+        """A plan for what a prompt asks, as numbered lines; empty where the agent makes none. See ``make_plan``.
+
+        Raises:
+            TaskTimeoutError: It took longer than ``max_execution_time``.
+            LLMError: A call to the model failed.
+        """
+        config = self.planning_config
+        if config is None and (self.planning or self.reasoning):
+            config = PlanningConfig(max_attempts=self.max_reasoning_attempts)
+        if config is None:
+            return ""
+        wait = self.waiter(run, path, rate)
+        with scope(agent=self, role=persona.role):
+            work = make_plan(self, config, run, path, persona, prompt, tools, wait)
+            return await _within(self.max_execution_time, persona.role, work)
 
     async def work(
         self,
@@ -228,12 +269,7 @@ class Agent(Definition):
 
     def waiter(self, run: Run, path: str, rate: RateLimit | None = None) -> Callable[[], Awaitable[None]] | None:
         """What is awaited before each call to its model; None where nothing limits it. Arguments as in ``work``."""
-        limit = self._rate or rate
-
-        def waiting(allowed: int) -> None:
-            run.emit(LimitReached(path=path, limit="max_rpm", allowed=allowed, used=allowed))
-
-        return partial(limit.wait, waiting) if limit else None
+        return wait_for(self._rate or rate, run, path)
 
     # -- an agent on its own ------------------------------------------------------------------------------
 
@@ -285,7 +321,7 @@ class Agent(Definition):
         return await alone.answer(self, messages, response_format, **options)
 
 
-async def _within(seconds: float | None, role: str, work: Awaitable[Answer]) -> Answer:
+async def _within(seconds: float | None, role: str, work: Awaitable[T]) -> T:
     """Awaits the work for at most so long."""
     if seconds is None:
         return await work

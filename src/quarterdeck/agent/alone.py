@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from pydantic import BaseModel
 
 from quarterdeck.agent import framing, prompts
-from quarterdeck.agent.conversation import conversation
+from quarterdeck.agent.conversation import conversation, put
 from quarterdeck.agent.framing import Persona
 from quarterdeck.agent.guardrail import Review, as_guardrails
 from quarterdeck.agent.loop import Answer
@@ -49,6 +49,8 @@ async def _answer(
     run = await open_run(**options)
     await run.begin(persona.role, {"messages": messages}, persona.role)
     try:
+        if plan := await agent.plan(run, "agent/plan", persona, _asked(messages), agent.tools):
+            begin = _begin(agent, persona, _with_plan(messages, plan), schema)
         output = await _Guarded(agent, run, persona, begin, response_format).answer()
     except (RunStopped, asyncio.CancelledError) as error:
         stop = run.stop_behind(error)
@@ -140,6 +142,21 @@ def _begin(agent: Agent, persona: Persona, messages: Any, schema: dict[str, Any]
         return framing.first_messages(agent, persona, prompts.task(messages, "", "", "", schema))
     system = framing.system(agent, persona)
     return conversation(messages, system, schema, system_role=agent.use_system_prompt)
+
+
+def _asked(messages: str | list[Message]) -> str:
+    """What is asked for, in words."""
+    if isinstance(messages, str):
+        return messages
+    return "\n\n".join(str(message["content"]) for message in messages if isinstance(message.get("content"), str))
+
+
+def _with_plan(messages: str | list[Message], plan: str) -> str | list[Message]:
+    if isinstance(messages, str):
+        return prompts.task(messages, "", "", "", None, plan)
+    messages = list(messages)
+    put(messages, -1, prompts.task("", "", "", "", None, plan).strip())
+    return messages
 
 
 def _persona(agent: Agent) -> Persona:

@@ -25,10 +25,10 @@ def conversation(given: Any, system: str, schema: dict[str, Any] | None, *, syst
     """
     messages = _checked(given)
     if schema is not None:
-        _put(messages, -1, prompts.schema(schema))
+        put(messages, -1, prompts.schema(schema))
     if system_role:
         return [{"role": "system", "content": system}, *messages]
-    _put(messages, 0, system)
+    put(messages, 0, system)
     return messages
 
 
@@ -45,7 +45,7 @@ def _checked(given: Any) -> list[Message]:
     return list(messages)
 
 
-def _put(messages: list[Message], place: int, text: str) -> None:
+def put(messages: list[Message], place: int, text: str) -> None:
     """Puts a text before the first (0) or after the last (-1) message: into it where it is a user's, else beside it."""
     message = messages[place]
     content = message.get("content")

@@ -125,13 +125,14 @@ class Delegation:
         self._begun.add(path)
         who = chain[-1]
         expected = prompts.DELEGATED if kind == "delegate" else ""
-        prompt = prompts.task(text, expected, context, "", None)
-        messages = framing.first_messages(who.agent, who.persona, prompt)
         tools = [*who.agent.tools, *self._handing_on(chain)]
+        here, agent, persona = f"{path}/{kind}", who.agent, who.persona
         try:
-            answer = await who.agent.work(
-                self.run, f"{path}/{kind}", who.persona, messages, tools=tools, **self._shared
-            )
+            prompt = prompts.task(text, expected, context, "", None)
+            if plan := await agent.plan(self.run, f"{here}/plan", persona, prompt, tools, self._shared["rate"]):
+                prompt = prompts.task(text, expected, context, "", None, plan)
+            messages = framing.first_messages(agent, persona, prompt)
+            answer = await agent.work(self.run, here, persona, messages, tools=tools, **self._shared)
         except (LLMError, TaskError) as error:
             again = isinstance(error, LLMError) and error.retryable
             said = f"{who.name} gave no answer: {error}"

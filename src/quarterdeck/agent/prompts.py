@@ -21,7 +21,9 @@ def schema(schema: dict[str, Any]) -> str:
     return f"Answer with JSON alone, fitting this schema:\n{json.dumps(schema, ensure_ascii=False)}"
 
 
-def task(description: str, expected_output: str, context: str, feedback: str, form: dict[str, Any] | None) -> str:
+def task(
+    description: str, expected_output: str, context: str, feedback: str, form: dict[str, Any] | None, plan: str = ""
+) -> str:
     """What is to be done.
 
     Args:
@@ -30,10 +32,13 @@ def task(description: str, expected_output: str, context: str, feedback: str, fo
         context: Outputs of earlier tasks.
         feedback: What was wrong with the last try, or what a person said about it.
         form: JSON Schema of the answer, where the model has to be told.
+        plan: How to go about it.
     """
     parts = [description]
     if expected_output:
         parts.append(f"Expected output: {expected_output}")
+    if plan:
+        parts.append(f"Plan:\n{plan}")
     if form is not None:
         parts.append(schema(form))
     if context:
@@ -41,6 +46,11 @@ def task(description: str, expected_output: str, context: str, feedback: str, fo
     if feedback:
         parts.append(feedback)
     return "\n\n".join(parts)
+
+
+def triggered(description: str, payload: str) -> str:
+    """A task's description, with what started the run."""
+    return f"{description}\n\nTrigger Payload: {payload}" if payload else description
 
 
 def guardrail_feedback(message: str, output: str) -> str:
@@ -128,3 +138,28 @@ def coworker_waits(chain: Sequence[str], names: Sequence[str]) -> str:
         f"this coworker waits for your own answer ({' → '.join(chain)}), so it cannot be asked; do it yourself, or "
         f"take one of: {', '.join(names)}"
     )
+
+
+# -- plans ------------------------------------------------------------------------------------------------
+
+REFINE_PLAN = "Look for what this plan misses or gets wrong, and give the whole plan again."
+PLANNER_ROLE = "Task Planner"
+PLANNER = (
+    "You are Task Planner. Your goal: Say, for each task, how to go about it step by step, before any work is done"
+)
+
+
+def make_plan(max_steps: int) -> str:
+    """Asks an agent for a plan before it works."""
+    return f"Do not do this yet. First plan it, in at most {max_steps} short steps."
+
+
+def numbered(steps: Sequence[str]) -> str:
+    """Steps as numbered lines."""
+    return "\n".join(f"{n}. {step.strip()}" for n, step in enumerate(steps, 1))
+
+
+def plan_tasks(tasks: Sequence[str], form: dict[str, Any] | None) -> str:
+    """Asks for a plan of each task."""
+    parts = ["The tasks, in order:", *tasks, "Give a short plan for each, by its name."]
+    return "\n\n".join([*parts, schema(form)] if form is not None else parts)

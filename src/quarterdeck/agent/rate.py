@@ -6,7 +6,22 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from quarterdeck.events import LimitReached
+from quarterdeck.runtime.run import Run
+
+
+def wait_for(limit: RateLimit | None, run: Run, path: str) -> Callable[[], Awaitable[None]] | None:
+    """What a step awaits before its call: its turn, with an event where it has to wait. None: there is no limit."""
+    if limit is None:
+        return None
+
+    def waiting(allowed: int) -> None:
+        run.emit(LimitReached(path=path, limit="max_rpm", allowed=allowed, used=allowed))
+
+    return partial(limit.wait, waiting)
 
 
 class RateLimit:

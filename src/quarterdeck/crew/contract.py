@@ -11,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 from quarterdeck.agent.interpolation import as_text
 from quarterdeck.errors import InputError, InputProblem
 
+TRIGGER = "crewai_trigger_payload"
+"""The input that what started the run comes with (CrewAI's name): every crew takes it, and none needs to declare it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -56,8 +59,10 @@ class Contract:
         return dict(inputs)
 
     def _by_model(self, model: type[BaseModel], inputs: Mapping[str, Any]) -> dict[str, Any]:
+        apart = {} if TRIGGER in model.model_fields else {k: v for k, v in inputs.items() if k == TRIGGER}
         try:
-            return model.model_validate(dict(inputs)).model_dump(mode="json")
+            values = {name: value for name, value in inputs.items() if name not in apart}
+            return model.model_validate(values).model_dump(mode="json") | apart
         except ValidationError as error:
             problems: list[InputProblem] = []
             missing: list[str] = []

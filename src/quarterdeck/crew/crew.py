@@ -15,13 +15,14 @@ from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_valid
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition
 from quarterdeck.agent.interpolation import as_text
-from quarterdeck.agent.rate import RateLimit
+from quarterdeck.agent.rate import RateLimit, wait_for
 from quarterdeck.concurrency import call, finish_all, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.hooked import intercept_output
 from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import definition_digest, plan, task_names
+from quarterdeck.crew.planning import PATH, with_plans
 from quarterdeck.crew.staff import Staff, default_manager, each_once, why_unfit
 from quarterdeck.crew.streamed import both, streamed
 from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
@@ -64,6 +65,8 @@ class Crew(Definition):
             those that coworkers hand on included; then whoever wants more is told so and has to answer. Default 12.
         max_delegation_depth: How far a piece may be handed on by coworkers with ``allow_delegation``: 1 means not at
             all. Default 2.
+        planning: Makes a plan for all tasks first, with one call, and puts each task's part into its prompt.
+        planning_llm: The model that plans; None: that of the manager, or of the first task's agent.
         name: The crew's name in events and traces.
         verbose: Prints what happens.
         max_rpm: LLM calls a minute of all runs together, for agents that have no ``max_rpm`` of their own.
@@ -84,8 +87,6 @@ class Crew(Definition):
         "memory": f"{_LATER} in this version",
         "embedder": f"{_LATER} in this version",
         "knowledge_sources": f"{_LATER} in this version",
-        "planning": f"{_LATER} in this version",
-        "planning_llm": f"{_LATER} in this version",
         "tool_failure_policy": f"{_LATER} in this version",
         "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
         "prompt_file": _LATER,
@@ -104,6 +105,8 @@ class Crew(Definition):
     manager_agent: Agent | None = None
     max_delegations: int = Field(default=12, ge=1)
     max_delegation_depth: int = Field(default=2, ge=1)
+    planning: bool = False
+    planning_llm: Any = None
     name: str = "crew"
     verbose: bool = False
     max_rpm: int | None = Field(default=None, ge=1)
@@ -120,9 +123,9 @@ class Crew(Definition):
     _manager: Agent | None = PrivateAttr(default=None)
     _latest: UsageMetrics | None = PrivateAttr(default=None)
 
-    @field_validator("manager_llm", mode="before")
+    @field_validator("manager_llm", "planning_llm", mode="before")
     @classmethod
-    def _make_manager_llm(cls, value: Any) -> BaseLLM | None:
+    def _make_llm(cls, value: Any) -> BaseLLM | None:
         return None if value is None else create_llm(value)
 
     @model_validator(mode="after")
@@ -332,6 +335,9 @@ class Crew(Definition):
 
     async def _run(self, run: Run, execution: Execution) -> CrewOutput:
         try:
+            if self.planning:
+                llm = self.planning_llm or execution.plan[0].agent.llm
+                execution.plan = await with_plans(run, execution.plan, llm, wait_for(self._rate, run, PATH))
             await execution.sequential()
             return await self._complete(run, execution)
         except (RunStopped, asyncio.CancelledError) as error:

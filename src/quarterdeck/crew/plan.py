@@ -11,8 +11,9 @@ from typing import Any
 
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.delegation import team
-from quarterdeck.agent.interpolation import interpolate, missing_inputs, placeholders
+from quarterdeck.agent.interpolation import as_text, interpolate, missing_inputs, placeholders
 from quarterdeck.agent.llm_guardrail import LLMGuardrail
+from quarterdeck.crew.contract import TRIGGER
 from quarterdeck.crew.staff import Staff
 from quarterdeck.errors import InputError
 from quarterdeck.task.conditional import ConditionalTask
@@ -59,6 +60,7 @@ def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> 
                 expected_output=interpolate(task.expected_output, inputs, f"{where} expected_output"),
                 output_file=_path(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
                 context=None if given is None else tuple(places[id(item)] for item in given),
+                trigger=_trigger(task, inputs, first=n == 0 and staff.manager is None),
                 tools=tuple(staff.tools(task)),
                 coworkers=coworkers,
                 team=whole if coworkers else None,
@@ -66,6 +68,14 @@ def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> 
             )
         )
     return planned
+
+
+def _trigger(task: Task, inputs: Mapping[str, Any], *, first: bool) -> str:
+    """What started the run, as far as the task is told: the first task of a sequential crew is, unless it says no."""
+    wanted = task.allow_crewai_trigger_context
+    if wanted is None:
+        wanted = first and TRIGGER not in placeholders(task.description)
+    return as_text(TRIGGER, inputs[TRIGGER]) if wanted and TRIGGER in inputs else ""
 
 
 def _needs(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> dict[str, set[str]]:

@@ -28,6 +28,8 @@ class PlannedTask:
         tools: The agent's tools for this task, besides those for coworkers.
         coworkers: Whom the agent can hand work to.
         team: All who can be handed work in this run; None where nothing is handed out.
+        trigger: What started the run, where the task is told of it.
+        plan: How to go about it, from the crew's planning.
         managed: Whether the agent is the crew's manager.
     """
 
@@ -43,4 +45,6 @@ class PlannedTask:
     tools: tuple[BaseTool, ...] = ()
     coworkers: tuple[Coworker, ...] = ()
     team: Team | None = None
+    trigger: str = ""
+    plan: str = ""
     managed: bool = False

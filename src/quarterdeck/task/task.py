@@ -56,13 +56,14 @@ class Task(Definition):
         guardrail_max_retries: How often each may send the task back. Default 3.
         human_input: Asks a person before the output is accepted; feedback sends the task back, as often as needed.
         markdown: Asks for Markdown.
+        allow_crewai_trigger_context: Whether it is told the input ``crewai_trigger_payload``; None: the first task of a
+            sequential crew is.
         config: A dict of these arguments; those given beside it win.
     """
 
     not_supported: ClassVar[Mapping[str, str]] = {
         "converter_cls": f"{_LATER}: answers are checked against the model and repaired",
         "input_files": f"{_LATER} in this version",
-        "allow_crewai_trigger_context": f"{_LATER} in this version",
         "tool_failure_policy": f"{_LATER} in this version",
         "security_config": _LATER,
         "max_retries": "is called guardrail_max_retries",
@@ -86,6 +87,7 @@ class Task(Definition):
     guardrail_max_retries: int = Field(default=3, ge=0)
     human_input: bool = False
     markdown: bool = False
+    allow_crewai_trigger_context: bool | None = None
 
     _id: str = PrivateAttr(default_factory=lambda: str(uuid.uuid4()))
     _latest: TaskOutput | None = PrivateAttr(default=None)

@@ -76,6 +76,7 @@ class TaskRun:
         self.task_callback = task_callback
         self.before = before
         self._attempt = 0
+        self._plan: str | None = None
 
     async def execute(self) -> TaskOutput:
         """Does the task, or takes its output from the journal.
@@ -211,14 +212,20 @@ class TaskRun:
         planned, agent, task = self.planned, self.planned.agent, self.task
         path, model = f"{planned.name}/{self._attempt}", task.answer_model
         schema = model.model_json_schema() if model and agent.needs_schema_text() else None
+        description = prompts.triggered(planned.description, planned.trigger)
         expected = planned.expected_output + (f"\n{prompts.MARKDOWN}" if task.markdown else "")
-        prompt = prompts.task(planned.description, expected, self.context, feedback, schema)
+        tools = [*planned.tools, *self._coworker_tools(path)]
+        if self._plan is None:  # once for all tries
+            prompt = prompts.task(description, expected, self.context, "", None, planned.plan)
+            own = await agent.plan(self.run, f"{planned.name}/plan", planned.persona, prompt, tools, self.rate)
+            self._plan = "\n\n".join(part for part in (planned.plan, own) if part)
+        prompt = prompts.task(description, expected, self.context, feedback, schema, self._plan)
         return await agent.work(
             self.run,
             path,
             planned.persona,
             framing.first_messages(agent, planned.persona, prompt),
-            tools=[*planned.tools, *self._coworker_tools(path)],
+            tools=tools,
             model=model,
             cache=self.cache,
             rate=self.rate,
