@@ -9,7 +9,9 @@ taken over. What must hold in the end:
 * every kickoff that was answered is one run, and its output is right;
 * no call to the model was sent again once its answer was in the journal;
 * no event was written by a worker whose run had been taken over: along a run the epoch never falls, numbers have no
-  gap, and nothing follows the end.
+  gap, and nothing follows the end;
+* every webhook of a task and of a run's end has come, in order for each run, with a valid signature, and no other; the
+  receiver is away for one request in twenty.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +36,9 @@ from typing import Any
 from urllib.parse import quote
 
 import aiohttp
+from receiver import SECRET, Receiver
 
-from quarterdeck.events import LLMFinished, RunFinished
+from quarterdeck.events import Event, LLMFinished, RunFinished, TaskFinished
 from quarterdeck.llm.types import LLMRequest
 from quarterdeck.server.store import Store
 from quarterdeck.testing import LoopbackServer, after, call
@@ -89,6 +92,11 @@ class Outcome:
     sent_twice: int = 0
     repeated: int = 0
     late: int = 0
+    told: int = 0
+    told_again: int = 0
+    lost: int = 0
+    disordered: int = 0
+    forged: int = 0
     seconds: float = 0.0
     wrong: list[str] = field(default_factory=list[str])
 
@@ -100,6 +108,8 @@ class Outcome:
             f"calls to the model: {self.calls} kept, {self.sent_twice} sent again because their answer was not kept, "
             f"{self.repeated} repeated after they were kept\n"
             f"late writes accepted: {self.late}\n"
+            f"webhooks: {self.told}, of which {self.told_again} came again; webhooks lost: {self.lost}, "
+            f"runs out of order: {self.disordered}, wrong signatures: {self.forged}\n"
             f"{self.seconds:.0f} s" + "".join(f"\nWRONG: {item}" for item in self.wrong)
         )
 
@@ -141,15 +151,18 @@ class Process:
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
+    async def start(self, until_up: bool = True) -> None:
+        """Returns when it is at work, or at once."""
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, env=self._environment, stdout=asyncio.subprocess.DEVNULL
+            *self._command, env=self._environment, stdout=asyncio.subprocess.PIPE
         )
+        if until_up:
+            assert self._process.stdout
+            await self._process.stdout.readline()
 
-    async def signal(self, number: signal.Signals, asleep: float = 0.0) -> None:
-        """Sends a signal; the process is up again when this returns."""
+    async def signal(self, number: signal.Signals, asleep: float, until_up: bool) -> None:
+        """Sends a signal; the process is started again when this returns, or it is awake."""
         assert self._process
-        self.is_free = False
         self._process.send_signal(number)
         if number == signal.SIGSTOP:
             await asyncio.sleep(asleep)
@@ -158,7 +171,7 @@ class Process:
             code = await asyncio.wait_for(self._process.wait(), 40)
             # uvicorn ends itself with the signal; and a process that has not begun yet knows no better.
             assert code in (0, -number), f"{self.name} ended with {code} after {number.name}"
-            await self.start()
+            await self.start(until_up)
         self.is_free = True
 
     async def end(self) -> None:
@@ -176,7 +189,7 @@ class Chaos:
         database: An empty PostgreSQL database.
         model: Answers.
         base_url: Where the model is.
-        ports: Free ports, one for each server.
+        ports: Free ports, one for each server and one for the receiver of webhooks.
     """
 
     def __init__(self, plan: Plan, database: str, model: Model, base_url: str, ports: list[int]) -> None:
@@ -184,16 +197,14 @@ class Chaos:
         self._database = database
         self._model = model
         self._dice = random.Random(plan.seed)
-        self._ports = ports
+        *self._ports, self._hook_port = ports
+        self._receiver = Receiver()
         self.outcome = Outcome()
-        environment = os.environ | {"CHAOS_MODEL": base_url, "QUARTERDECK_TOKEN": TOKEN, "PYTHONWARNINGS": "ignore"}
-        worker = [sys.executable, str(HERE / "worker.py"), database, str(plan.dead_after)]
-        serve = [sys.executable, "-m", "quarterdeck", "serve", f"report@1={HERE / 'crew.py'}:crew", "--no-worker"]
+        given = {"CHAOS_MODEL": base_url, "QUARTERDECK_TOKEN": TOKEN, "QUARTERDECK_WEBHOOK_SECRET": SECRET}
+        environment = os.environ | given | {"PYTHONWARNINGS": "ignore"}
+        worker = [sys.executable, str(HERE / "process.py"), database, str(plan.dead_after)]
         self._processes = [Process(f"worker {n}", worker, environment) for n in range(plan.workers)]
-        self._processes += [
-            Process(f"server {port}", [*serve, "--database", database, "--port", str(port)], environment)
-            for port in ports
-        ]
+        self._processes += [Process(f"server {port}", [*worker, str(port)], environment) for port in self._ports]
         self._ids: dict[str, str] = {}  # topic: the run's id, as it was answered
 
     async def run(self) -> Outcome:
@@ -202,10 +213,10 @@ class Chaos:
         store = await Store.open(self._database)
         try:
             await asyncio.gather(*(process.start() for process in self._processes))
-            await asyncio.sleep(2.0)
-            async with asyncio.timeout(self._plan.limit):
+            async with self._receiver.listening(self._hook_port), asyncio.timeout(self._plan.limit):
                 await asyncio.gather(self._kickoffs(), self._signals())
                 await self._all_ended(store)
+                await self._all_told(store)
             self.outcome.seconds = time.monotonic() - began
             await self._count(store)
         finally:
@@ -224,11 +235,12 @@ class Chaos:
 
     async def _kickoff(self, session: aiohttp.ClientSession, topic: str) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}", "Idempotency-Key": topic}
+        hook = f"http://127.0.0.1:{self._hook_port}/"
         while topic not in self._ids:
             url = f"http://127.0.0.1:{self._dice.choice(self._ports)}/crews/report/kickoff"
             timeout = aiohttp.ClientTimeout(total=10)
             try:
-                body = {"inputs": {"topic": topic}}
+                body = {"inputs": {"topic": topic}, "taskWebhookUrl": hook, "crewWebhookUrl": hook}
                 async with session.post(url, json=body, headers=headers, timeout=timeout) as response:
                     if response.status == 200:
                         self._ids[topic] = (await response.json())["kickoff_id"]
@@ -251,13 +263,21 @@ class Chaos:
                 process = self._dice.choices(free, [4 if "worker" in item.name else 1 for item in free])[0]
                 process.is_free = False
                 self.outcome.signals[number.name] += 1
-                group.create_task(process.signal(number, self._dice.uniform(0.1, 2.5 * plan.dead_after)))
+                asleep = self._dice.uniform(0.1, 2.5 * plan.dead_after)
+                until_up = self._dice.random() < 0.8  # else the next signal may hit it while it starts
+                group.create_task(process.signal(number, asleep, until_up))
 
     async def _all_ended(self, store: Store) -> None:
         left = set(self._ids.values())
         while left:
             records = [await store.get(run_id) for run_id in left]
             left -= {record.id for record in records if record and record.ended}
+            await asyncio.sleep(0.1)
+
+    async def _all_told(self, store: Store) -> None:
+        """Waits until no webhook is to be sent any more."""
+        sql = "SELECT 1 FROM qd_webhooks WHERE state = 'pending' LIMIT 1"
+        while await store.journal.read(lambda database: database.execute(sql)):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
     # -- counting -----------------------------------------------------------------------------------------
@@ -271,7 +291,14 @@ class Chaos:
             await self._count_run(store, topic, run_id)
         asked = sum(len(times) for times in self._model.asked.values())
         outcome.sent_twice = asked - outcome.calls - outcome.repeated
-        for name, count in (("calls repeated", outcome.repeated), ("late writes", outcome.late)):
+        outcome.told_again, outcome.forged = self._receiver.repeated, self._receiver.forged
+        for name, count in (
+            ("calls repeated", outcome.repeated),
+            ("late writes", outcome.late),
+            ("webhooks lost", outcome.lost),
+            ("runs whose webhooks came out of order", outcome.disordered),
+            ("wrong signatures", outcome.forged),
+        ):
             if count:
                 outcome.wrong.append(f"{name}: {count}")
         if outcome.right != self._plan.runs:
@@ -289,6 +316,7 @@ class Chaos:
             outcome.right += 1
         else:
             outcome.wrong.append(f"run {run_id} ({topic}) ended with {last}")
+        self._count_webhooks(run_id, events)
         calls = [event for event in events if isinstance(event, LLMFinished)]
         outcome.calls += len(calls)
         if len({event.path for event in calls}) != len(calls) or len(calls) != 2 * len(STEPS):
@@ -304,6 +332,16 @@ class Chaos:
         outcome.late += sum(later < earlier for earlier, later in itertools.pairwise(epochs))
         outcome.late += [row[0] for row in rows] != list(range(1, len(rows) + 1))
         outcome.late += [row[2] for row in rows].count("run.finished") != 1
+
+    def _count_webhooks(self, run_id: str, events: Sequence[Event]) -> None:
+        told = self._receiver.accepted[run_id]
+        wanted = [(event.seq, "task") for event in events if isinstance(event, TaskFinished)]
+        wanted += [(event.seq, "crew") for event in events if isinstance(event, RunFinished)]
+        self.outcome.told += len(told)
+        self.outcome.lost += len(set(wanted) - set(told))
+        self.outcome.disordered += told != sorted(told)
+        if set(told) - set(wanted):
+            self.outcome.wrong.append(f"run {run_id}: told of {told}, which is more than {wanted}")
 
 
 def free_ports(count: int) -> list[int]:
@@ -321,7 +359,7 @@ async def play(plan: Plan, database: str) -> Outcome:
     """Plays a plan on an empty PostgreSQL database."""
     model = Model(plan.latency)
     with LoopbackServer(by=model) as server:
-        return await Chaos(plan, database, model, server.base_url, free_ports(plan.servers)).run()
+        return await Chaos(plan, database, model, server.base_url, free_ports(plan.servers + 1)).run()
 
 
 @contextmanager

@@ -11,9 +11,10 @@ from chaos import Plan, play
 
 
 async def test_processes_are_killed_ended_and_stopped_while_runs_go_on(postgres_url: str) -> None:
-    plan = Plan(runs=30, kills=6, terms=3, stops=2, servers=1, workers=2, pause=0.7, dead_after=1.5, seed=1, limit=100)
+    plan = Plan(runs=20, kills=4, terms=2, stops=2, servers=1, workers=2, pause=0.6, dead_after=1.5, seed=1, limit=100)
     outcome = await play(plan, postgres_url)
     assert not outcome.wrong, str(outcome)
-    assert outcome.signals == {"SIGKILL": 6, "SIGTERM": 3, "SIGSTOP": 2}
-    assert outcome.states == {"completed": 30}
+    assert outcome.signals == {"SIGKILL": 4, "SIGTERM": 2, "SIGSTOP": 2}
+    assert outcome.states == {"completed": 20}
+    assert (outcome.told, outcome.lost) == (20 * 4, 0)
     assert max(outcome.attempts) > 1, "no signal hit a run: the test says nothing"

@@ -28,7 +28,7 @@ class Work:
         live: Shows events to those who listen.
     """
 
-    def __init__(self, store: Store, registry: Registry, settings: Settings, live: Live) -> None:
+    def __init__(self, store: Store, registry: Registry, settings: Settings, live: Live | None = None) -> None:
         self._store = store
         days = settings.retention_days
         self._housekeeping = Housekeeping(store, retention_seconds=None if days is None else days * _DAY)
