@@ -14,7 +14,9 @@ from quarterdeck.cli.db import db
 from quarterdeck.cli.demo import demo
 from quarterdeck.cli.events import events
 from quarterdeck.cli.migrate import migrate
+from quarterdeck.cli.new import new
 from quarterdeck.cli.remote import cancel, kickoff, resume, status
+from quarterdeck.cli.run import run
 from quarterdeck.cli.serve import serve, worker
 from quarterdeck.cli.version import version
 from quarterdeck.errors import APIError, QuarterdeckError, UsageError
@@ -26,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, serve, worker, kickoff, status, resume, cancel, events, migrate, version):
+for command in (demo, new, run, serve, worker, kickoff, status, resume, cancel, events, migrate, version):
     app.command()(command)
 app.add_typer(db)
 

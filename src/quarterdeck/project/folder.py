@@ -13,6 +13,7 @@ from quarterdeck.project.source import shown
 
 CREW_FILES = ("crew.yaml", "crew.yml", "crew.jsonc", "crew.json")
 
+_QUOTED = re.compile(r"""(["'])(.*?)\1\s*(?:#.*)?""")
 _LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 
 
@@ -83,8 +84,5 @@ def load_env(folder: Path) -> None:
         if match is None:  # not shown: it may be a key
             raise ConfigError(f"{shown(file)}, line {number}: expected NAME=value")
         name, value = match[1], match[2]
-        if value[:1] in ("'", '"') and value[-1] == value[0] and len(value) > 1:
-            value = value[1:-1]
-        else:
-            value = value.partition(" #")[0].rstrip()
-        os.environ.setdefault(name, value)
+        quoted = _QUOTED.fullmatch(value)
+        os.environ.setdefault(name, quoted[2] if quoted else value.partition(" #")[0].rstrip())

@@ -43,6 +43,15 @@ def load(text: str) -> tuple[Any, dict[Keys, int]]:
     return value, reader.lines
 
 
+def parse(text: str) -> Any:
+    """The value of a text.
+
+    Raises:
+        JSONCError: It is no JSON, or names a key twice.
+    """
+    return load(text)[0]
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self.text = text

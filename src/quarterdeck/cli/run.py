@@ -1,0 +1,114 @@
+"""``quarterdeck run``: runs a crew or a flow once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from quarterdeck.concurrency import run_sync
+from quarterdeck.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quarterdeck.project import Runnable
+
+Target = Annotated[
+    str,
+    typer.Argument(help="A project's folder, a crew.yaml or crew.jsonc, file.py:attr or module:attr."),
+]
+CrewName = Annotated[str | None, typer.Option("--crew", help="Which one, where quarterdeck.toml has several.")]
+InputPairs = Annotated[list[str] | None, typer.Option("--input", help="An input, as NAME=VALUE; as often as needed.")]
+InputsFile = Annotated[Path | None, typer.Option("--inputs", help="A JSON or YAML file with inputs.")]
+Model = Annotated[str | None, typer.Option(help="A model for all agents, in place of their own.")]
+
+
+def run(
+    target: Target = ".",
+    crew: CrewName = None,
+    pairs: InputPairs = None,
+    inputs: InputsFile = None,
+    journal: Annotated[str | None, typer.Option(help="A SQLite file or postgresql:// URL that keeps the run.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="The run's id; one that is in the journal goes on.")] = None,
+    model: Model = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The result alone, without what happens.")] = False,
+) -> None:
+    """Runs a crew or a flow, shows what happens, and prints the result."""
+    from quarterdeck.runtime.verbose import printer
+
+    runnable = load(target, crew, model)
+    given = read_inputs(pairs or [], inputs)
+    options: dict[str, Any] = {"journal": journal, "run_id": run_id}
+    if not quiet:
+        options["on_event"] = printer()
+    output = run_sync(runnable.akickoff(ask_missing(runnable, given), **options))
+    print(output.raw)
+    if output.status != "completed":
+        print(f"quarterdeck: the run ended as {output.status}: {output.reason}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def load(target: str, crew: str | None, model: str | None) -> Runnable:
+    """The crew or flow of a target, on another model where one is named.
+
+    Raises:
+        ConfigError: There is none, or several and none is named.
+    """
+    from quarterdeck.project import Registry
+    from quarterdeck.project.folder import load_env
+
+    load_env(Path(target) if Path(target).is_dir() else Path.cwd())
+    if model:
+        os.environ["QUARTERDECK_MODEL"] = model  # for agents that name none
+    registry = Registry.load([target])
+    names = registry.names()
+    if crew is None and len(names) > 1:
+        raise ConfigError(f"{target} has {', '.join(names)}; name one: --crew {names[0]}")
+    entry = registry.get(crew or names[0])
+    if entry is None:
+        raise ConfigError(f"{target} has no crew {crew!r}; it has {', '.join(names)}")
+    return on_model(entry.runnable, model) if model else entry.runnable
+
+
+def on_model(runnable: Runnable, model: str) -> Runnable:
+    """A crew with a model for all its agents; anything else as it is."""
+    from quarterdeck.crew import Crew
+    from quarterdeck.crew.copies import with_llm
+
+    return cast("Runnable", with_llm(runnable, model)) if isinstance(runnable, Crew) else runnable
+
+
+def read_inputs(pairs: list[str], file: Path | None) -> dict[str, Any]:
+    """The inputs of a command line: those of the file, and NAME=VALUE in their place.
+
+    Raises:
+        ConfigError: One is no NAME=VALUE, or the file cannot be read.
+    """
+    from quarterdeck.project.jsonc import JSONCError, parse
+    from quarterdeck.project.source import read_source
+
+    given = dict(read_source(file).data) if file else {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
+            raise ConfigError(f"--input must be NAME=VALUE, got {pair!r}")
+        try:
+            given[name] = parse(value) if value[:1] in ("{", "[") else value
+        except JSONCError:
+            given[name] = value
+    return given
+
+
+def ask_missing(runnable: Runnable, given: dict[str, Any]) -> dict[str, Any]:
+    """Asks on the terminal for required inputs that are missing; elsewhere they are an error of the kickoff."""
+    missing = [name for name in runnable.contract.required if name not in given]
+    if not missing or not sys.stdin.isatty():
+        return given
+    described = runnable.contract.schema.get("properties", {})
+    asked: dict[str, Any] = {}
+    for name in missing:
+        about = described.get(name, {}).get("description", "")
+        asked[name] = typer.prompt(f"{name} ({about})" if about else name)
+    return {**given, **asked}
