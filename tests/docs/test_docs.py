@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from quarterdeck.cli import app
 
@@ -78,3 +80,14 @@ def test_commands_are_there() -> None:
         text = page.read_text(encoding="utf-8")
         for command in re.findall(r"(?:^|[`$&] ?|=\S+ )(?:quarterdeck|qd) ([a-z][\w-]*)", text, re.MULTILINE):
             assert command in commands, f"{page.name}: quarterdeck {command}"
+
+
+def test_options_are_there() -> None:
+    """So are the options that stand behind a command on its line."""
+    commands: Any = typer.main.get_command(app)
+    for page in PAGES:
+        for name, rest in re.findall(r"(?:quarterdeck|qd) ([a-z][\w-]*)([^`\n]*)", page.read_text(encoding="utf-8")):
+            if command := commands.commands.get(name):
+                options = {text for option in command.params for text in [*option.opts, *option.secondary_opts]}
+                for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", rest):
+                    assert option in options, f"{page.name}: quarterdeck {name} {option}"

@@ -170,6 +170,7 @@ async def test_cancel(asking: Client) -> None:
     assert status == 200
     body = await asking.until(run_id, "cancelled")
     assert body["partial"] is True
+    assert "pending" not in body
     status, again, _ = await asking.ask("POST", f"/stop/{run_id}")
     assert (status, again["status"]) == (200, "cancelled")
 
@@ -245,6 +246,9 @@ async def test_unknown_things(server: Server, writers: Client) -> None:
     other = Client(writers.session, f"{server.url}/crews/none")
     assert (await other.ask("GET", "/inputs"))[0] == 404
     assert (await other.ask("GET", "/inputs", headers={}))[0] == 401
+    status, body, _ = await Client(writers.session, server.url).ask("GET", "/inputs")  # it has several crews
+    assert (status, body["error"]) == (404, "Not Found")
+    assert "each is at /crews/NAME" in body["message"]
     run_id = await writers.kickoff(inputs={"topic": "t"})
     assert (await Client(writers.session, f"{server.url}/crews/asking").ask("GET", f"/{run_id}/status"))[0] == 404
     await writers.until(run_id, "completed")

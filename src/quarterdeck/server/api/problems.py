@@ -99,10 +99,13 @@ async def _validation(_request: Request, error: Exception) -> JSONResponse:
     return Problem(400, f"the request does not fit: {said}", errors=fields[:50]).response()
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    """No such path, or no such method there."""
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    return Problem(error.status_code, str(error.detail), headers=headers).response()
+    message = str(error.detail)
+    if error.status_code == 404:
+        message = f"there is no {request.url.path[:100]}; where a server has several crews, each is at /crews/NAME"
+    return Problem(error.status_code, message, headers=dict(error.headers or {})).response()
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

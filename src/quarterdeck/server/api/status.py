@@ -56,9 +56,9 @@ def status_body(
     if not record.ended:
         body["current_task"] = next((name for name in tasks if name not in {e.task for e in finished}), None)
         body["lease"] = _lease(record, events)
-    if record.detail:
+    if record.detail and record.state != "pending_human_input":  # that is told by ``pending``
         body["reason"] = record.detail
-    if questions:
+    if questions and not record.ended:
         body["pending"] = _pending(questions[0])
     if record.ended:
         body |= _end(record, events, finished, dialect)
