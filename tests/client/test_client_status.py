@@ -10,7 +10,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quarterdeck.client import Question, TaskResult
+from quarterdeck.client import APIError, Question, TaskResult
 from quarterdeck.client.status import read_status
 
 RUN = "0197c0de-0000-7000-8000-000000000001"
@@ -118,3 +118,20 @@ async def test_waiting_ends_in_time_and_for_a_person(script: Any) -> None:
     script.answers({"status": "pending_human_input"})
     assert (await script.client().wait(RUN)).waits_for_person
     assert len(script.got) == 1
+
+
+async def test_waiting_outlasts_a_server_that_is_started_again(script: Any) -> None:
+    """At the beginning it does not wait for one that is not there."""
+
+    async def away(_: web.Request) -> web.Response:
+        return web.json_response({"error": "Service Unavailable"}, status=503, headers={"Retry-After": "0"})
+
+    async def running(_: web.Request) -> web.Response:
+        return web.json_response({"state": "STARTED"}, headers={"Retry-After": "0"})
+
+    script.answers(running, *[away] * 5, {"state": "SUCCESS", "result": "Done."})
+    assert (await script.client().wait(RUN)).output == "Done."
+    script.answers(*[away] * 5, {"state": "SUCCESS", "result": "Done."})
+    with pytest.raises(APIError, match="503"):
+        await script.client().wait(RUN)
+    assert len(script.got) == 4

@@ -30,7 +30,8 @@ class AsyncClient:
         base_url: The crew's base URL: ``https://my-crew.crewai.com``, ``http://localhost:8000/crews/my-crew``.
         token: Its bearer token.
         timeout: Seconds for one try of a request.
-        retries: How often a request is tried again.
+        retries: How often a request is tried again; while ``wait`` and ``events`` are under way, five times more, so
+            that a server can be started again meanwhile.
 
     Raises:
         ConfigError: One of these is none.
@@ -91,9 +92,7 @@ class AsyncClient:
         Raises:
             APIError: The server refuses, fails, or does not answer; ``status`` 404: there is no such run.
         """
-        headers = {"X-AMP-Dialect": "documented"}  # it has the tasks' outputs too
-        answer = await self._connection.ask("GET", f"/status/{_checked(kickoff_id)}", headers=headers, repeat=True)
-        return read_status(kickoff_id, answer.body, answer.retry_after)
+        return await _status(self._connection, kickoff_id)
 
     async def wait(
         self, kickoff_id: str, *, timeout: float | None = None, on_status: Callable[[Status], object] | None = None
@@ -109,8 +108,10 @@ class AsyncClient:
             APIError: The server refuses, or stays away for all tries.
         """
         end = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        connection = self._connection
         while True:
-            status = await self.status(kickoff_id)
+            status = await _status(connection, kickoff_id)
+            connection = self._connection.patient()
             if on_status is not None:
                 on_status(status)
             if status.ended or status.waits_for_person:
@@ -241,6 +242,12 @@ class Client:
                 yield event
         finally:
             run_sync(stream.aclose())
+
+
+async def _status(connection: Connection, kickoff_id: str) -> Status:
+    headers = {"X-AMP-Dialect": "documented"}  # it has the tasks' outputs too
+    answer = await connection.ask("GET", f"/status/{_checked(kickoff_id)}", headers=headers, repeat=True)
+    return read_status(kickoff_id, answer.body, answer.retry_after)
 
 
 def _checked(kickoff_id: str) -> str:

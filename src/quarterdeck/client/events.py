@@ -47,16 +47,17 @@ async def follow(
     Raises:
         APIError: The server refuses, or it stays away for all tries.
     """
-    patient = replace(connection, timeout=max(connection.timeout, SILENT_SECONDS))
+    silent = replace(connection, timeout=max(connection.timeout, SILENT_SECONDS))
+    tries = connection.retries
     if types:
         path += f"?types={quote(','.join(types), safe=',')}"
     failures = 0
     while True:
         error = APIError(f"{connection.base_url}: the stream of events broke off")
         try:
-            async with contextlib.aclosing(_once(patient, path, after)) as stream:
+            async with contextlib.aclosing(_once(silent, path, after)) as stream:
                 async for event in stream:
-                    failures = 0
+                    failures, tries = 0, connection.patient().retries
                     if event.id is not None and event.id <= after:
                         continue
                     after = event.id or after
@@ -68,7 +69,7 @@ async def follow(
                 raise
             error = caught
         failures += 1
-        if failures > connection.retries:
+        if failures > tries:
             raise error
         await asyncio.sleep(retry_wait(failures, error.retry_after))
 

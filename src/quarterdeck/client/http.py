@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -58,6 +58,10 @@ class Connection:
             raise ConfigError("the token has characters that no header can hold")
         if self.timeout <= 0 or self.retries < 0:
             raise ConfigError(f"timeout must be above 0 and retries at least 0, got {self.timeout}, {self.retries}")
+
+    def patient(self) -> Connection:
+        """The same, for what has begun: a server that is started again may be away for half a minute."""
+        return replace(self, retries=self.retries and self.retries + 5)
 
     async def ask(
         self,
