@@ -16,6 +16,7 @@ from quarterdeck.cli.events import events
 from quarterdeck.cli.migrate import migrate
 from quarterdeck.cli.new import new
 from quarterdeck.cli.remote import cancel, kickoff, resume, status
+from quarterdeck.cli.replay import replay
 from quarterdeck.cli.run import run
 from quarterdeck.cli.serve import serve, worker
 from quarterdeck.cli.version import version
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, new, run, serve, worker, kickoff, status, resume, cancel, events, migrate, version):
+for command in (demo, new, run, serve, worker, kickoff, status, resume, cancel, events, replay, migrate, version):
     app.command()(command)
 app.add_typer(db)
 

@@ -40,7 +40,7 @@ def run(
 
     runnable = load(target, crew, model)
     given = read_inputs(pairs or [], inputs)
-    options: dict[str, Any] = {"journal": journal, "run_id": run_id}
+    options: dict[str, Any] = {"journal": journal, "run_id": run_id, "stream": False}
     if not quiet:
         options["on_event"] = printer()
     output = run_sync(runnable.akickoff(ask_missing(runnable, given), **options))

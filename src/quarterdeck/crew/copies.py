@@ -41,7 +41,9 @@ def with_agents(crew: Crew, change: Callable[[Agent], Agent]) -> Crew:
             update["context"] = [tasks[id(item)] for item in task.context_tasks]
         tasks[id(task)] = task.model_copy(update=update)
     update = {"agents": [other(agent) for agent in crew.agents], "tasks": list(tasks.values())}
+    if crew.manager:
+        update["manager_agent"] = other(crew.manager)
     copy = crew.model_copy(update=update)
-    for name in ("contract", "definition"):  # what the other crew has worked out
+    for name in ("contract", "definition", "manager"):  # what the other crew has worked out
         vars(copy).pop(name, None)
     return copy

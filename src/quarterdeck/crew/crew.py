@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Unpack, cast
+from typing import Any, ClassVar, Unpack
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition
-from quarterdeck.agent.interpolation import as_text
 from quarterdeck.agent.rate import RateLimit, wait_for
 from quarterdeck.concurrency import call, finish_all, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.hooked import intercept_output
+from quarterdeck.crew.inputs import checked, each, numbered
 from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import definition_digest, plan, task_names
 from quarterdeck.crew.planning import PATH, with_plans
+from quarterdeck.crew.replay import Source, find_source
 from quarterdeck.crew.staff import Staff, default_manager, each_once, why_unfit
 from quarterdeck.crew.streamed import both, streamed
-from quarterdeck.errors import InputError, JournalError, RunStopped, TaskError
+from quarterdeck.errors import JournalError, RunStopped, TaskError
 from quarterdeck.events import RunStatus, scope
 from quarterdeck.hooks import ExecutionStartContext, Hook, InputContext, InterceptionPoint
 from quarterdeck.hooks.dispatch import dispatch, hooks_at
@@ -120,7 +120,6 @@ class Crew(Definition):
 
     _rate: RateLimit | None = PrivateAttr(default=None)
     _hooks: tuple[Hook, ...] = PrivateAttr(default=())
-    _manager: Agent | None = PrivateAttr(default=None)
     _latest: UsageMetrics | None = PrivateAttr(default=None)
 
     @field_validator("manager_llm", "planning_llm", mode="before")
@@ -135,11 +134,9 @@ class Crew(Definition):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} does nothing in a sequential crew: add process=Process.hierarchical")
             return self
-        manager = self.manager_agent or (default_manager(self.manager_llm) if self.manager_llm else None)
-        if manager is None:
+        if self.manager is None:
             raise ValueError("a hierarchical crew needs one of manager_llm and manager_agent")
-        self._manager = manager
-        if problem := why_unfit(self.agents, self.tasks, manager):
+        if problem := why_unfit(self.agents, self.tasks, self.manager):
             raise ValueError(problem)
         return self
 
@@ -166,6 +163,13 @@ class Crew(Definition):
         self._rate = RateLimit(self.max_rpm) if self.max_rpm else None
 
     @cached_property
+    def manager(self) -> Agent | None:
+        """Who manages a hierarchical crew; None in a sequential one."""
+        if self.process is Process.sequential:
+            return None
+        return self.manager_agent or (default_manager(self.manager_llm) if self.manager_llm else None)
+
+    @cached_property
     def definition(self) -> str:
         """Digest of what its tasks and agents say: another text, another digest."""
         return definition_digest(self.tasks, self.staff)
@@ -174,7 +178,7 @@ class Crew(Definition):
     def staff(self) -> Staff:
         """Who works in it."""
         agents = each_once([*self.agents, *(task.agent for task in self.tasks)])
-        return Staff(tuple(agents), self._manager, self.max_delegations, self.max_delegation_depth)
+        return Staff(tuple(agents), self.manager, self.max_delegations, self.max_delegation_depth)
 
     @property
     def steps(self) -> list[str]:
@@ -255,21 +259,24 @@ class Crew(Definition):
 
     def _streamed(self, inputs: Sequence[Mapping[str, Any] | None], options: Sequence[RunOptions]) -> Any:
         """A stream, which is typed as what it is in place of: CrewAI's ``kickoff`` gives the one or the other."""
-        return streamed(self._one, list(zip((_checked(item) for item in inputs), options, strict=True)))
+        return streamed(self._one, list(zip((checked(item) for item in inputs), options, strict=True)))
 
-    async def _kickoff(self, inputs: Mapping[str, Any] | None, **options: Unpack[RunOptions]) -> CrewOutput:
-        given = _checked(inputs)
+    async def _kickoff(
+        self, inputs: Mapping[str, Any] | None, source: Source | None = None, **options: Unpack[RunOptions]
+    ) -> CrewOutput:
+        given = checked(source.given if source else inputs)
         if self._verbose():
             options["on_event"] = both(options.get("on_event"), printer())
         run = await open_run(**options)
         planned: list[PlannedTask] = []
 
         async def prepare(given: dict[str, Any]) -> dict[str, Any]:
-            inputs = await self._prepare(given)
+            inputs = self._fitting(source.inputs) if source else await self._prepare(given)
             planned.extend(plan(self.tasks, inputs, self.staff))  # a missing input is found before anything is written
             return inputs
 
-        inputs = await run.begin(self.name, given, self.definition, prepare)
+        reused: dict[str, Any] = {"replay_of": source.run_id, "reused": source.outputs} if source else {}
+        inputs = await run.begin(self.name, given, self.definition, prepare, **reused)
         execution = Execution(
             run=run,
             plan=planned or plan(self.tasks, inputs, self.staff),
@@ -295,7 +302,7 @@ class Crew(Definition):
 
     def kickoff_for_each(self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]) -> list[CrewOutput]:
         """Runs the crew once for each inputs, one run after another; with ``stream=True``, each when it is read."""
-        return [self.kickoff(item, **_numbered(options, n)) for n, item in enumerate(_each(inputs), 1)]
+        return [self.kickoff(item, **numbered(options, n)) for n, item in enumerate(each(inputs), 1)]
 
     async def kickoff_for_each_async(
         self, inputs: Sequence[Mapping[str, Any]], **options: Unpack[RunOptions]
@@ -311,11 +318,53 @@ class Crew(Definition):
         When a run fails, the others are finished first; then the first error is raised. With ``stream=True``, it gives
         one ``CrewStreamingOutput`` with the chunks of all, and ``results``.
         """
-        given = _each(inputs)
-        numbered = [_numbered(options, n) for n in range(1, len(given) + 1)]
+        given = each(inputs)
+        of_each = [numbered(options, n) for n in range(1, len(given) + 1)]
         if self._streams(options):
-            return self._streamed(given, numbered)
-        return await finish_all([self._one(item, **each) for item, each in zip(given, numbered, strict=True)])
+            return self._streamed(given, of_each)
+        return await finish_all([self._one(item, **those) for item, those in zip(given, of_each, strict=True)])
+
+    # -- replay -------------------------------------------------------------------------------------------
+
+    def replay(
+        self,
+        task_id: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        into: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> CrewOutput:
+        """Does an earlier run again from a task on, as a new run; for sync code. See ``areplay``."""
+        return run_sync(self.areplay(task_id, inputs, into=into, **options))
+
+    async def areplay(
+        self,
+        task_id: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        into: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> CrewOutput:
+        """Does an earlier run again from a task on, as a new run (CrewAI: ``replay``).
+
+        The outputs of the tasks before are taken from the earlier run and cost nothing; the crew may have changed. The
+        inputs are those that the earlier run worked with: ``before_kickoff`` callbacks are not called again.
+
+        Args:
+            task_id: The name or the id of the first task that is done again.
+            inputs: Inputs that change.
+            into: The new run's id; None makes one.
+            options: ``journal``, which is needed; ``run_id``, the earlier run, by default the newest of a crew of this
+                name; and the others of ``RunOptions``, for the new run.
+
+        Raises:
+            ConfigError: There is no such task, journal or run; a task before has no output there; ``into`` is there.
+            InputError: An input is missing or cannot be used.
+        """
+        source = await find_source(self.name, self.tasks, task_id, checked(inputs), options, into)
+        options["run_id"] = into or str(uuid.uuid4())
+        with scope(crew=self, task=None, task_name="", task_index=None, agent=None, role=""):
+            return await self._kickoff(None, source, **options)
 
     # -- one run ------------------------------------------------------------------------------------------
 
@@ -323,14 +372,17 @@ class Crew(Definition):
         """The inputs that a run works with."""
         starting, ready = hooks_at(InterceptionPoint.EXECUTION_START), hooks_at(InterceptionPoint.INPUT)
         if self.before_kickoff_callbacks or starting or ready:
-            inputs = _checked(inputs)  # a copy: it may be changed in place, and the given ones are kept too
+            inputs = checked(inputs)  # a copy: it may be changed in place, and the given ones are kept too
         if starting:
             inputs = (await dispatch(starting, ExecutionStartContext(payload=inputs))).payload
         for function in self.before_kickoff_callbacks:
             changed = await call(function, inputs)
-            inputs = _checked(changed) if changed is not None else inputs
+            inputs = checked(changed) if changed is not None else inputs
         if ready:
-            inputs = _checked((await dispatch(ready, InputContext(payload=inputs))).payload)
+            inputs = checked((await dispatch(ready, InputContext(payload=inputs))).payload)
+        return self._fitting(inputs)
+
+    def _fitting(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return self.contract.check(inputs) if self.inputs_model else inputs
 
     async def _run(self, run: Run, execution: Execution) -> CrewOutput:
@@ -384,28 +436,3 @@ class Crew(Definition):
 
     def _verbose(self) -> bool:
         return self.verbose or any(agent.verbose for agent in self.staff.taking_part(self.tasks))
-
-
-def _checked(inputs: Any) -> dict[str, Any]:
-    if inputs is None:
-        return {}
-    if not isinstance(inputs, Mapping):
-        raise InputError(f"inputs must be a dict of names and values, got {type(inputs).__name__}")
-    checked: dict[str, Any] = {}
-    for name, value in inputs.items():  # pyright: ignore[reportUnknownVariableType] - a user's mapping
-        if not isinstance(name, str):
-            raise InputError(f"names of inputs must be str, got {name!r}")
-        as_text(name, value)
-        checked[name] = value
-    return json.loads(json.dumps(checked))  # a copy: a run's inputs cannot change under it
-
-
-def _each(inputs: Any) -> Sequence[Mapping[str, Any]]:
-    if isinstance(inputs, list | tuple):
-        return cast("Sequence[Mapping[str, Any]]", inputs)
-    raise InputError(f"kickoff_for_each takes a list of inputs, one dict for each run; got {type(inputs).__name__}")
-
-
-def _numbered(options: RunOptions, number: int) -> RunOptions:
-    run_id = options.get("run_id")
-    return {**options, "run_id": f"{run_id}/{number}"} if run_id else options

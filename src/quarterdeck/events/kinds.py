@@ -23,6 +23,8 @@ class RunStarted(Event):
         inputs: The inputs that it works with: after ``before_kickoff``, with defaults put in.
         definition: Digest of the crew's definition.
         segment: 1 for the first start, then one more for each time that it goes on.
+        replay_of: The run that this one replays from a task on, or "".
+        reused: The outputs of the tasks before that one, by the task's name, as ``TaskFinished`` has them.
     """
 
     type: ClassVar[str] = "run.started"
@@ -31,6 +33,8 @@ class RunStarted(Event):
     inputs: dict[str, Any] = field(default_factory=dict[str, Any])
     definition: str = ""
     segment: int = 1
+    replay_of: str = ""
+    reused: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Unpack
 
 from quarterdeck.budget import Budget, Meter
@@ -119,6 +120,7 @@ class Run:
                 self.segment = event.segment
                 self._segment_began = event.time
                 self._first = event if event.segment == 1 else self._first
+                self._reuse(event.reused)
             case RunFinished():
                 self.ended = event
             case LLMFinished():
@@ -149,6 +151,9 @@ class Run:
         given: dict[str, Any],
         definition: str,
         prepare: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = None,
+        *,
+        replay_of: str = "",
+        reused: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Starts the run, or goes on with it.
 
@@ -157,6 +162,8 @@ class Run:
             given: The inputs of this call.
             definition: Digest of the crew's definition.
             prepare: Makes the inputs that the run works with, at its first start only.
+            replay_of: The run that this one replays.
+            reused: Outputs of tasks that are taken from there, by the task's name.
 
         Returns:
             The inputs that the run works with: those of its first start.
@@ -173,13 +180,20 @@ class Run:
             return inputs
         self.ended = None
         self.segment += 1
-        await self.record(
-            RunStarted(crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment)
-        )
+        started = RunStarted(crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment)
+        if self.segment == 1 and reused:
+            started = replace(started, replay_of=replay_of, reused=dict(reused))
+        await self.record(started)
+        self._reuse(started.reused)
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task else 0
         self._limit_time()
         return inputs
+
+    def _reuse(self, outputs: Mapping[str, Any]) -> None:
+        """Takes outputs of tasks of another run as this one's: those tasks are finished."""
+        for name, output in outputs.items():
+            self.finished[name] = TaskFinished(path=name, task=name, output=output)
 
     def _limit_time(self) -> None:
         limit = self.meter.budget.max_seconds
