@@ -187,9 +187,9 @@ class Agent(Definition):
             interpolate(self.backstory, inputs, f"{where} backstory"),
         )
 
-    def needs_schema_text(self) -> bool:
-        """Whether its model has to be told an answer's schema in words."""
-        return not self.llm.supports_output_schema()
+    def needs_schema_text(self, tools: Sequence[BaseTool]) -> bool:
+        """Whether its model has to be told an answer's schema in words, in a conversation with these tools."""
+        return not (self.llm.supports_schema_with_tools() if tools else self.llm.supports_output_schema())
 
     async def plan(
         self,

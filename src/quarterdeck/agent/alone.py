@@ -13,10 +13,10 @@ from quarterdeck.agent.framing import Persona
 from quarterdeck.agent.guardrail import Review, as_guardrails
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.output import LiteAgentOutput
-from quarterdeck.agent.structured import parse
 from quarterdeck.agent.verdict import Hearing, tool_results
 from quarterdeck.errors import GuardrailError, InputError, RunStopped
 from quarterdeck.events import GuardrailFinished, scope
+from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
@@ -44,7 +44,8 @@ async def _answer(
     response_format: type[BaseModel] | None,
     **options: Unpack[RunOptions],
 ) -> LiteAgentOutput:
-    schema = response_format.model_json_schema() if response_format and agent.needs_schema_text() else None
+    told = response_format is not None and agent.needs_schema_text(agent.tools)
+    schema = output_schema(response_format).schema if response_format and told else None
     begin = _begin(agent, persona, messages, schema)
     run = await open_run(**options)
     await run.begin(persona.role, {"messages": messages}, persona.role)

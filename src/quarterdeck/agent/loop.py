@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from quarterdeck.agent import prompts
 from quarterdeck.agent.steps import AgentAction, AgentFinish
-from quarterdeck.agent.structured import parse
 from quarterdeck.concurrency import call, finish_all
 from quarterdeck.errors import ContextTooLongError, MalformedResponseError, OutputFormatError
 from quarterdeck.events import LimitReached, ToolFinished
 from quarterdeck.llm import text_protocol
 from quarterdeck.llm.base import BaseLLM
+from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import LLMRequest, LLMResponse, Message, OutputSchema, ToolCall, ToolSpec
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import llm_step, tool_step, unknown_tool_step
@@ -82,7 +82,7 @@ class Loop:
     def __post_init__(self) -> None:
         self.specs = tuple(tool_spec(item, name) for name, item in self.tools.items())
         if self.model and self.llm.supports_output_schema():
-            self._schema = OutputSchema(self.model.__name__, self.model.model_json_schema())
+            self._schema = output_schema(self.model)
 
     async def answer(self) -> Answer:
         """Works until there is an answer that fits.
@@ -137,7 +137,14 @@ class Loop:
         return await self._call(lambda: self._request(tool_choice))
 
     def _request(self, tool_choice: Literal["auto", "none"]) -> LLMRequest:
-        return LLMRequest(tuple(self.messages), self.specs, tool_choice, self._schema, self.stop, self.max_tokens)
+        specs, schema = self.specs, self._schema
+        if specs and schema and not self.llm.supports_schema_with_tools():
+            if tool_choice == "none":
+                specs = ()  # the schema is worth more than tools that may not be called
+            else:
+                schema = None
+        choice = tool_choice if specs else "auto"
+        return LLMRequest(tuple(self.messages), specs, choice, schema, self.stop, self.max_tokens)
 
     async def _ask_in_text(self, tool_choice: Literal["auto", "none"]) -> LLMResponse:
         """For a model without tool calls: they are described in the prompt, and read from the text."""

@@ -16,6 +16,7 @@ from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import ConfigError, GuardrailError, MalformedResponseError, OutputFormatError
 from quarterdeck.events import ToolFinished
 from quarterdeck.llm import BaseLLM, create_llm
+from quarterdeck.llm.structured import output_schema
 from quarterdeck.runtime.run import Run
 
 V = TypeVar("V", bound=BaseModel)
@@ -101,7 +102,7 @@ class ModelGuardrail(abc.ABC):
         if llm is None:
             raise ConfigError(f"guardrail {self.name} needs llm=... where it is used outside a task or an agent")
         if not llm.supports_output_schema():
-            text = f"{text}\n\n{prompts.schema(model.model_json_schema())}"
+            text = f"{text}\n\n{prompts.schema(output_schema(model).schema)}"
         messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
         loop = Loop(hearing.run, hearing.path, llm, hearing.role, messages, model=model, wait=hearing.wait)
         try:

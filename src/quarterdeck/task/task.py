@@ -14,6 +14,7 @@ from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition, as_tools
 from quarterdeck.agent.guardrail import as_guardrails, check_guardrails
 from quarterdeck.agent.interpolation import placeholders
+from quarterdeck.llm.structured import is_wrapped, output_schema
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.tools import BaseTool
 
@@ -162,6 +163,12 @@ class Task(Definition):
     def _check_models(self) -> Task:
         if self.output_pydantic and self.output_json:
             raise ValueError("a task takes one of output_pydantic and output_json, got both")
+        if self.answer_model:
+            output_schema(self.answer_model)
+        if self.output_json and is_wrapped(self.output_json):
+            raise ValueError(
+                f"output_json {self.output_json.__name__} is no object, so it makes no dict; use output_pydantic"
+            )
         if self.response_model and self.answer_model is not self.response_model:
             raise ValueError(
                 f"response_model {self.response_model.__name__} is another class than "

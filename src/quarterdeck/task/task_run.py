@@ -16,7 +16,6 @@ from quarterdeck.agent.fields import distinct
 from quarterdeck.agent.guardrail import Review
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.rate import RateLimit
-from quarterdeck.agent.structured import parse
 from quarterdeck.agent.verdict import Hearing, tool_results
 from quarterdeck.concurrency import call, call_in_thread
 from quarterdeck.errors import (
@@ -31,6 +30,7 @@ from quarterdeck.errors import (
     UsageError,
 )
 from quarterdeck.events import GuardrailFinished, TaskFailed, TaskFinished, TaskStarted, scope
+from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import human_step
 from quarterdeck.task.conditional import wanted
@@ -211,10 +211,10 @@ class TaskRun:
     async def _work(self, feedback: str) -> Answer:
         planned, agent, task = self.planned, self.planned.agent, self.task
         path, model = f"{planned.name}/{self._attempt}", task.answer_model
-        schema = model.model_json_schema() if model and agent.needs_schema_text() else None
+        tools = [*planned.tools, *self._coworker_tools(path)]
+        schema = output_schema(model).schema if model and agent.needs_schema_text(tools) else None
         description = prompts.triggered(planned.description, planned.trigger)
         expected = planned.expected_output + (f"\n{prompts.MARKDOWN}" if task.markdown else "")
-        tools = [*planned.tools, *self._coworker_tools(path)]
         if self._plan is None:  # once for all tries
             prompt = prompts.task(description, expected, self.context, "", None, planned.plan)
             own = await agent.plan(self.run, f"{planned.name}/plan", planned.persona, prompt, tools, self.rate)
