@@ -13,6 +13,7 @@ from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal import tables
 from quarterdeck.runtime.journal.database import Database, Row
 from quarterdeck.server.store import NewRun, Question, Store, sql
+from quarterdeck.server.webhooks import sql as webhooks
 
 RUNS = 10_000
 SCAN = re.compile(r"SCAN (k|qd_\w+)\b|Seq Scan on (qd_\w+)")
@@ -111,6 +112,11 @@ def lists(database: Database) -> None:
         sql.list_runs(database, filters, (1000.0, "run1000"), 20)
 
 
+def deliveries(database: Database) -> None:
+    assert webhooks.rows(database, {"tenant": ""}, ["pending", "delivered", "dead"], None, 20)
+    webhooks.rows(database, {"tenant": ""}, ["delivered"], (1.0, "77/1"), 20)
+
+
 def the_queue(database: Database) -> None:
     claimed = sql.claim(database, "w2", [("crew0", "1"), ("crew1", "1")], 5)
     assert len(claimed) == 5
@@ -143,7 +149,7 @@ def a_kickoff(database: Database) -> None:
 
 
 def test_no_table_of_runs_is_read_from_end_to_end(recorder: Recorder) -> None:
-    for work in (status_of_one_run, lists, the_queue, persons_and_age, a_kickoff):
+    for work in (status_of_one_run, lists, deliveries, the_queue, persons_and_age, a_kickoff):
         work(recorder)  # pyright: ignore[reportArgumentType]
     bad: list[str] = []
     for plan in recorder.plans():

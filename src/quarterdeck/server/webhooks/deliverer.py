@@ -23,7 +23,7 @@ from quarterdeck.server.webhooks.sql import Job, Limits
 logger = logging.getLogger("quarterdeck.server")
 
 _LOOK_SECONDS = 5.0
-_LEASE_SECONDS = 15.0
+_LEASE_SECONDS = 5.0
 _RESTART_SECONDS = 1.0
 
 DeliveryState = Literal["pending", "delivered", "dead"]
@@ -93,7 +93,7 @@ class Deliverer:
         timeout: Time limit of one request in seconds.
         limits: Requests under way at once.
         lease: Seconds after which another process sends what this one has begun and not ended; by default the timeout
-            and 15 more.
+            and 5 more.
 
     Raises:
         ConfigError: ``webhook_secret`` is none.
