@@ -56,6 +56,18 @@ def test_budgeted(tmp_path: Path) -> None:
     assert "limited by max_llm_calls" in out
 
 
+def test_hierarchy(tmp_path: Path) -> None:
+    """A manager, a coworker with a tool, a question; who did what is told."""
+    work = call("delegate_work_to_coworker", task="Measure Bergen", context="For a ship", coworker="Surveyor")
+    question = call("ask_question_to_coworker", question="12 m at 14.5 m?", context="", coworker="Pilot")
+    script: list[Any] = [work, call("depth", harbour="Bergen"), "14.5 m", question, "Yes.", "Yes, with 2.5 m to spare."]
+    with LoopbackServer(script) as server:
+        out = run("hierarchy.py", tmp_path, server)
+    assert "call/1/tool/1/delegate/llm/2: Surveyor: 14.5 m" in out
+    assert "call/1/tool/2/ask/llm/1: Pilot: Yes." in out
+    assert out.endswith("Yes, with 2.5 m to spare.\n")
+
+
 def test_custom_llm(tmp_path: Path) -> None:
     """A model of one's own, and no provider."""
     assert "4 words" in run("custom_llm.py", tmp_path)

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, TypeVar, Unpack
 from pydantic import BaseModel, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from quarterdeck.agent import alone, framing
+from quarterdeck.agent.alone import Assignment
 from quarterdeck.agent.delegation import CoworkerTool
-from quarterdeck.agent.fields import Definition, as_tools, distinct
+from quarterdeck.agent.fields import Definition, as_tools, digest, distinct
 from quarterdeck.agent.framing import PROMPT, RESPONSE, Persona
 from quarterdeck.agent.guardrail import check_guardrails
 from quarterdeck.agent.interpolation import interpolate, placeholders
@@ -170,6 +171,15 @@ class Agent(Definition):
         """Makes the rate limit, which all runs share."""
         self._rate = RateLimit(self.max_rpm) if self.max_rpm else None
 
+    @property
+    def key(self) -> str:
+        """Digest of its role, goal and backstory (CrewAI's name)."""
+        return digest(self.role, self.goal, self.backstory)
+
+    def copy(self) -> Agent:  # pyright: ignore[reportIncompatibleMethodOverride] - CrewAI's name
+        """An agent like this one, with a ``max_rpm`` of its own."""
+        return self.again()
+
     def placeholders(self) -> set[str]:
         """Names of the inputs that its texts need."""
         return placeholders(self.role) | placeholders(self.goal) | placeholders(self.backstory)
@@ -319,6 +329,43 @@ class Agent(Definition):
             InputError: Its role, goal or backstory has placeholders.
         """
         return await alone.answer(self, messages, response_format, **options)
+
+    def message(self, content: str, **options: Unpack[RunOptions]) -> str:
+        """The text of the answer to one message. Options are those of ``akickoff``."""
+        return run_sync(self.akickoff(content, **options)).raw
+
+    def execute_task(
+        self,
+        task: Assignment,
+        context: str | None = None,
+        tools: Sequence[Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> str:
+        """Does a task with no crew, for sync code: see ``aexecute_task``."""
+        return run_sync(self.aexecute_task(task, context, tools, **options))
+
+    async def aexecute_task(
+        self,
+        task: Assignment,
+        context: str | None = None,
+        tools: Sequence[Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> str:
+        """Does a task with no crew, and gives the answer's text (CrewAI's name).
+
+        It is the agent's part alone: guardrails, callbacks and files are the task's; ``Task.execute_sync`` does them.
+
+        Args:
+            task: A ``Task``.
+            context: What it should know.
+            tools: Tools in place of the task's and the agent's.
+            options: Those of ``akickoff``.
+
+        Raises:
+            LLMError: A call to the model failed.
+            InputError: The task or the agent has placeholders.
+        """
+        return (await alone.execute(self, task, context, tools, **options)).raw
 
 
 async def _within(seconds: float | None, role: str, work: Awaitable[T]) -> T:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from pydantic import BaseModel
 
 from quarterdeck.agent import framing, prompts
 from quarterdeck.agent.conversation import conversation, put
+from quarterdeck.agent.fields import as_tools
 from quarterdeck.agent.framing import Persona
 from quarterdeck.agent.guardrail import Review, as_guardrails
+from quarterdeck.agent.interpolation import interpolate
 from quarterdeck.agent.loop import Answer
 from quarterdeck.agent.output import LiteAgentOutput
 from quarterdeck.agent.verdict import Hearing, tool_results
-from quarterdeck.errors import GuardrailError, InputError, RunStopped
+from quarterdeck.errors import ConfigError, GuardrailError, InputError, RunStopped
 from quarterdeck.events import GuardrailFinished, scope
 from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
+from quarterdeck.tools import BaseTool
 
 if TYPE_CHECKING:
     from quarterdeck.agent.agent import Agent
@@ -29,12 +33,40 @@ async def answer(
     agent: Agent,
     messages: str | list[Message],
     response_format: type[BaseModel] | None,
+    tools: Sequence[BaseTool] | None = None,
     **options: Unpack[RunOptions],
 ) -> LiteAgentOutput:
-    """Lets an agent answer: see ``Agent.akickoff``."""
+    """Lets an agent answer: see ``Agent.akickoff``; ``tools`` go in place of its own."""
     persona = _persona(agent)
     with scope(crew=None, task=None, task_name="", task_index=None, agent=agent, role=persona.role):
-        return await _answer(agent, persona, messages, response_format, **options)
+        return await _answer(agent, persona, messages, response_format, tools or agent.tools, **options)
+
+
+class Assignment(Protocol):
+    """What an agent needs of a task."""
+
+    description: str
+    expected_output: str
+    tools: list[Any]
+
+    @property
+    def answer_model(self) -> type[BaseModel] | None:
+        """The class that the answer must fit."""
+        ...
+
+
+async def execute(
+    agent: Agent, task: Assignment, context: str | None, tools: Sequence[Any] | None, **options: Unpack[RunOptions]
+) -> LiteAgentOutput:
+    """Lets an agent do a task with no crew: see ``Agent.aexecute_task``."""
+    try:
+        chosen = as_tools(tools) or task.tools
+    except ValueError as error:
+        raise ConfigError(f"execute_task: {error}") from None
+    description = interpolate(task.description, {}, "the task's description")
+    expected = interpolate(task.expected_output, {}, "the task's expected_output")
+    prompt = prompts.task(description, expected, context or "", "", None)
+    return await answer(agent, prompt, task.answer_model, chosen, **options)
 
 
 async def _answer(
@@ -42,6 +74,7 @@ async def _answer(
     persona: Persona,
     messages: str | list[Message],
     response_format: type[BaseModel] | None,
+    tools: Sequence[BaseTool],
     **options: Unpack[RunOptions],
 ) -> LiteAgentOutput:
     told = response_format is not None and agent.needs_schema_text(agent.tools)
@@ -50,9 +83,9 @@ async def _answer(
     run = await open_run(**options)
     await run.begin(persona.role, {"messages": messages}, persona.role)
     try:
-        if plan := await agent.plan(run, "agent/plan", persona, _asked(messages), agent.tools):
+        if plan := await agent.plan(run, "agent/plan", persona, _asked(messages), tools):
             begin = _begin(agent, persona, _with_plan(messages, plan), schema)
-        output = await _Guarded(agent, run, persona, begin, response_format).answer()
+        output = await _Guarded(agent, run, persona, begin, response_format, tools).answer()
     except (RunStopped, asyncio.CancelledError) as error:
         stop = run.stop_behind(error)
         await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)
@@ -69,13 +102,20 @@ class _Guarded:
     """The tries of an agent on its own: until its guardrails let an answer pass."""
 
     def __init__(
-        self, agent: Agent, run: Run, persona: Persona, begin: list[Message], model: type[BaseModel] | None
+        self,
+        agent: Agent,
+        run: Run,
+        persona: Persona,
+        begin: list[Message],
+        model: type[BaseModel] | None,
+        tools: Sequence[BaseTool],
     ) -> None:
         self.agent = agent
         self.run = run
         self.persona = persona
         self.begin = begin
         self.model = model
+        self.tools = tools
         contents = [message.get("content") for message in begin if message["role"] == "user"]
         self._asked = [content for content in contents if isinstance(content, str)]
         self._attempt = 0
@@ -97,7 +137,7 @@ class _Guarded:
     async def _tried(self, messages: list[Message]) -> LiteAgentOutput:
         self._attempt += 1
         path = f"agent/{self._attempt}"
-        answer = await self.agent.work(self.run, path, self.persona, messages, model=self.model)
+        answer = await self.agent.work(self.run, path, self.persona, messages, tools=self.tools, model=self.model)
         return _output(self.run, self.persona, answer)
 
     def _hearing(self, number: int) -> Hearing:

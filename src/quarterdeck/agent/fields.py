@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -19,6 +20,11 @@ class Located(Protocol):
     def where(self, field: str = "") -> str:
         """Where a field stands; where it is not there, or is empty, where the whole stands."""
         ...
+
+
+def digest(*texts: str) -> str:
+    """CrewAI's ``key`` of a definition: the same texts, the same key."""
+    return hashlib.md5("|".join(texts).encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
 
 
 class Definition(BaseModel):
@@ -40,6 +46,10 @@ class Definition(BaseModel):
             super().__init__(**data)
         except ValidationError as error:  # not kept as the cause: it shows the values, keys among them
             raise ConfigError(_wrong(error, type(self).__name__, data)) from None
+
+    def again(self, **changes: Any) -> Self:
+        """Another definition with the arguments that this one was given, and changes."""
+        return type(self)(**{name: getattr(self, name) for name in self.model_fields_set} | changes)
 
     @model_validator(mode="before")
     @classmethod

@@ -3,47 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quarterdeck.agent import Agent
-from quarterdeck.crew.crew import Crew
+from quarterdeck.agent.agent import Agent
+from quarterdeck.crew.staff import each_once
 from quarterdeck.llm import create_llm
-from quarterdeck.task import Task
+from quarterdeck.task.task import Task
+
+if TYPE_CHECKING:
+    from quarterdeck.crew.crew import Crew
 
 
 def with_llm(crew: Crew, llm: Any) -> Crew:
-    """The crew with one model for all its agents.
+    """The crew with one model for all that it does: its agents, its manager, and their plans.
 
     Args:
         crew: The crew; it stays as it is.
         llm: A model's name, an ``LLM`` or a ``BaseLLM``.
     """
     model = create_llm(llm)
-    return with_agents(crew, lambda agent: agent.model_copy(update={"llm": model}))
+
+    def change(agent: Agent) -> Agent:
+        config = agent.planning_config
+        plans = {"planning_config": config.again(llm=model)} if config and config.llm else {}
+        return agent.again(llm=model, **plans)
+
+    return with_agents(crew, change, **({"planning_llm": model} if crew.planning_llm else {}))
 
 
-def with_agents(crew: Crew, change: Callable[[Agent], Agent]) -> Crew:
-    """The crew with other agents in the places of its own.
+def with_agents(crew: Crew, change: Callable[[Agent], Agent], **changes: Any) -> Crew:
+    """The crew with other agents in the places of its own, the manager's too.
 
     Args:
         crew: The crew; it stays as it is.
         change: Gives the agent that is to take an agent's place.
+        changes: Other arguments of the crew.
     """
-    agents: dict[int, Agent] = {}
+    agents = {id(agent): change(agent) for agent in each_once([*crew.staff.agents, crew.manager])}
     tasks: dict[int, Task] = {}
-
-    def other(agent: Agent) -> Agent:
-        return agents.setdefault(id(agent), change(agent))
-
     for task in crew.tasks:
-        update: dict[str, Any] = {"agent": other(task.agent) if task.agent else None}
+        update: dict[str, Any] = {"agent": agents[id(task.agent)]} if task.agent else {}
         if task.context_tasks is not None:
             update["context"] = [tasks[id(item)] for item in task.context_tasks]
-        tasks[id(task)] = task.model_copy(update=update)
-    update = {"agents": [other(agent) for agent in crew.agents], "tasks": list(tasks.values())}
+        tasks[id(task)] = task.again(**update)
     if crew.manager:
-        update["manager_agent"] = other(crew.manager)
-    copy = crew.model_copy(update=update)
-    for name in ("contract", "definition", "manager"):  # what the other crew has worked out
-        vars(copy).pop(name, None)
-    return copy
+        changes["manager_agent"] = agents[id(crew.manager)]
+    changes |= {"agents": [agents[id(agent)] for agent in crew.agents], "tasks": list(tasks.values())}
+    made = crew.again(**changes)
+    made.add_hooks(*crew.hooks)
+    return made

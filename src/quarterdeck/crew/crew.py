@@ -12,18 +12,20 @@ from typing import Any, ClassVar, Unpack
 from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from quarterdeck.agent.agent import Agent
-from quarterdeck.agent.fields import Definition
+from quarterdeck.agent.fields import Definition, digest
 from quarterdeck.agent.rate import RateLimit, wait_for
 from quarterdeck.concurrency import call, finish_all, run_sync
+from quarterdeck.crew.checks import check_manager, check_tasks
 from quarterdeck.crew.contract import Contract
+from quarterdeck.crew.copies import with_agents
 from quarterdeck.crew.execution import Execution
 from quarterdeck.crew.hooked import intercept_output
 from quarterdeck.crew.inputs import checked, each, numbered
 from quarterdeck.crew.output import CrewOutput
-from quarterdeck.crew.plan import definition_digest, plan, task_names
+from quarterdeck.crew.plan import definition_digest, plan
 from quarterdeck.crew.planning import PATH, with_plans
 from quarterdeck.crew.replay import Source, find_source
-from quarterdeck.crew.staff import Staff, default_manager, each_once, why_unfit
+from quarterdeck.crew.staff import Staff, default_manager, each_once
 from quarterdeck.crew.streamed import both, streamed
 from quarterdeck.errors import JournalError, RunStopped, TaskError
 from quarterdeck.events import RunStatus, scope
@@ -35,9 +37,8 @@ from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run, open_run
 from quarterdeck.runtime.verbose import printer
-from quarterdeck.task.conditional import ConditionalTask
 from quarterdeck.task.output import TaskOutput
-from quarterdeck.task.planned import PlannedTask
+from quarterdeck.task.planned import PlannedTask, task_names
 from quarterdeck.task.task import Task
 
 _LATER = "is not supported"
@@ -128,7 +129,8 @@ class Crew(Definition):
         return None if value is None else create_llm(value)
 
     @model_validator(mode="after")
-    def _check_manager(self) -> Crew:
+    def _check(self) -> Crew:
+        check_tasks(self.tasks, managed=self.process is Process.hierarchical)
         if self.process is Process.sequential:
             for name in ("manager_llm", "manager_agent"):
                 if getattr(self, name) is not None:
@@ -136,26 +138,7 @@ class Crew(Definition):
             return self
         if self.manager is None:
             raise ValueError("a hierarchical crew needs one of manager_llm and manager_agent")
-        if problem := why_unfit(self.agents, self.tasks, self.manager):
-            raise ValueError(problem)
-        return self
-
-    @model_validator(mode="after")
-    def _check_tasks(self) -> Crew:
-        if not self.tasks:
-            raise ValueError("a crew needs at least one task: Crew(tasks=[...])")
-        if len({id(task) for task in self.tasks}) < len(self.tasks):
-            raise ValueError("a task is in the crew twice: make a second Task object")
-        if isinstance(self.tasks[0], ConditionalTask):
-            raise ValueError("the first task is conditional, and there is no output before it: put a Task first")
-        for n, task in enumerate(self.tasks):
-            where = f"task {n + 1} ({task.description[:40]!r})"
-            if task.agent is None and self.process is Process.sequential:
-                raise ValueError(f"{where} has no agent: Task(..., agent=...)")
-            before = {id(item) for item in self.tasks[:n]}
-            for item in task.context_tasks or ():
-                if id(item) not in before:
-                    raise ValueError(f"{where} has a task in its context that does not come before it in the crew")
+        check_manager(self.agents, self.tasks, self.manager)
         return self
 
     def model_post_init(self, context: Any) -> None:
@@ -201,6 +184,19 @@ class Crew(Definition):
     def usage_metrics(self) -> UsageMetrics | None:
         """Tokens and calls of the run that ended last. Where runs overlap, use the output's own ``token_usage``."""
         return self._latest
+
+    def calculate_usage_metrics(self) -> UsageMetrics:
+        """``usage_metrics``; zeros before the first run (CrewAI's name)."""
+        return self._latest or UsageMetrics()
+
+    @property
+    def key(self) -> str:
+        """Digest of the keys of its agents and tasks (CrewAI's name)."""
+        return digest(*(agent.key for agent in self.agents), *(task.key for task in self.tasks))
+
+    def copy(self) -> Crew:  # pyright: ignore[reportIncompatibleMethodOverride] - CrewAI's name
+        """A crew like this one, of copies of its agents and tasks. A run needs none: it changes no definition."""
+        return with_agents(self, Agent.copy)
 
     @property
     def hooks(self) -> tuple[Hook, ...]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from pathlib import PureWindowsPath
 from typing import Any
 
 from quarterdeck.agent.agent import Agent
@@ -17,7 +15,7 @@ from quarterdeck.crew.contract import TRIGGER
 from quarterdeck.crew.staff import Staff
 from quarterdeck.errors import InputError
 from quarterdeck.task.conditional import ConditionalTask
-from quarterdeck.task.planned import PlannedTask
+from quarterdeck.task.planned import PlannedTask, output_path, task_names
 from quarterdeck.task.task import Task
 
 
@@ -58,7 +56,7 @@ def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> 
                 persona=personas[id(worker)],
                 description=interpolate(task.description, inputs, f"{where} description"),
                 expected_output=interpolate(task.expected_output, inputs, f"{where} expected_output"),
-                output_file=_path(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
+                output_file=output_path(task.output_file, inputs, f"{where} output_file") if task.output_file else None,
                 context=None if given is None else tuple(places[id(item)] for item in given),
                 trigger=_trigger(task, inputs, first=n == 0 and staff.manager is None),
                 tools=tuple(staff.tools(task)),
@@ -96,34 +94,6 @@ def _needs(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> di
 
 def _texts(agent: Agent) -> list[tuple[str, Task | Agent, str]]:
     return [(f"agent {agent.role!r}", agent, field) for field in ("role", "goal", "backstory")]
-
-
-def _path(template: str, inputs: Mapping[str, Any], where: str) -> str:
-    """A file's path with the inputs put in, which come from outside and must not lead out of its folder."""
-    path = interpolate(template, inputs, where)
-    if path == template:
-        return path
-    rooted = path.startswith(("/", "\\", "~")) and path[0] != template[0]
-    drive = PureWindowsPath(path).drive != PureWindowsPath(template).drive
-    if rooted or drive or ".." in PureWindowsPath(path).parts or not PureWindowsPath(path).name or "\0" in path:
-        raise InputError(
-            f"{where} {template!r} becomes {path!r}, which is no path of a file within its folder: "
-            "an input may not hold '..', begin at the root, or be empty there"
-        )
-    return path
-
-
-def task_names(tasks: Sequence[Task]) -> list[str]:
-    """The tasks' names, fit for paths and unique: the given ones, else ``task_1``, ``task_2``, …"""
-    names: list[str] = []
-    for n, task in enumerate(tasks, 1):
-        name = re.sub(r"[^\w.-]+", "_", task.name or "").strip("_") or f"task_{n}"
-        unique, count = name, 1
-        while unique in names:
-            count += 1
-            unique = f"{name}_{count}"
-        names.append(unique)
-    return names
 
 
 def definition_digest(tasks: Sequence[Task], staff: Staff) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from quarterdeck.agent import prompts
@@ -65,15 +65,3 @@ def each_once(agents: Iterable[Agent | None]) -> list[Agent]:
         if agent is not None:
             found.setdefault(id(agent), agent)
     return list(found.values())
-
-
-def why_unfit(agents: Sequence[Agent], tasks: Sequence[Task], manager: Agent) -> str | None:
-    """What is wrong with a hierarchical crew; None where nothing is."""
-    if any(agent is manager for agent in agents):
-        return f"manager_agent {manager.role!r} is in agents too: leave it out there, it works as the manager"
-    for n, task in enumerate(tasks, 1):
-        if task.agent is manager:
-            return f"the agent of task {n} is the manager: leave it out, the manager does every task"
-    if not each_once([*agents, *(task.agent for task in tasks)]):
-        return "a hierarchical crew needs an agent that the manager can hand work to: Crew(agents=[...])"
-    return None

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import PurePath
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, Unpack, cast
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
 from quarterdeck.agent.agent import Agent
-from quarterdeck.agent.fields import Definition, as_tools
+from quarterdeck.agent.fields import Definition, as_tools, digest
 from quarterdeck.agent.guardrail import as_guardrails, check_guardrails
 from quarterdeck.agent.interpolation import placeholders
+from quarterdeck.concurrency import background_loop, run_sync
 from quarterdeck.llm.structured import is_wrapped, output_schema
+from quarterdeck.runtime.options import RunOptions
+from quarterdeck.task import alone
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.tools import BaseTool
 
@@ -120,6 +125,73 @@ class Task(Definition):
     def set_latest(self, output: TaskOutput) -> None:
         """Keeps an output for ``output``; called by the crew at the end of a task."""
         self._latest = output
+
+    @property
+    def key(self) -> str:
+        """Digest of its description and expected output (CrewAI's name)."""
+        return digest(self.description, self.expected_output)
+
+    def copy(  # pyright: ignore[reportIncompatibleMethodOverride] - CrewAI's name
+        self, agents: Sequence[Agent] = (), task_mapping: Mapping[str, Task] | None = None
+    ) -> Task:
+        """A task like this one, with an ``id`` of its own.
+
+        Args:
+            agents: Agents to take its own one's place, by role.
+            task_mapping: Tasks to take the places of those in its context, by their ``key``.
+        """
+        changes: dict[str, Any] = {}
+        if self.agent:
+            changes["agent"] = next((agent for agent in agents if agent.role == self.agent.role), self.agent)
+        if self.context_tasks is not None:
+            changes["context"] = [(task_mapping or {}).get(item.key, item) for item in self.context_tasks]
+        return self.again(**changes)
+
+    # -- a task on its own --------------------------------------------------------------------------------
+
+    def execute_sync(
+        self,
+        agent: Agent | None = None,
+        context: str | None = None,
+        tools: Sequence[Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> TaskOutput:
+        """Does the task with no crew, for sync code: see ``aexecute_sync``."""
+        return run_sync(self.aexecute_sync(agent, context, tools, **options))
+
+    def execute_async(
+        self,
+        agent: Agent | None = None,
+        context: str | None = None,
+        tools: Sequence[Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> Future[TaskOutput]:
+        """Begins the task in the background, and returns at once: ``.result()`` waits for the output."""
+        work = self.aexecute_sync(agent, context, tools, **options)
+        return asyncio.run_coroutine_threadsafe(work, background_loop())
+
+    async def aexecute_sync(
+        self,
+        agent: Agent | None = None,
+        context: str | None = None,
+        tools: Sequence[Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> TaskOutput:
+        """Does the task with no crew, with its guardrails, callbacks and file (CrewAI's name).
+
+        Args:
+            agent: Who does it; by default the task's agent.
+            context: What it should know.
+            tools: Tools in place of the task's and the agent's.
+            options: How the run is kept, limited and watched: see ``RunOptions``.
+
+        Raises:
+            ConfigError: There is no agent.
+            InputError: The task or the agent has placeholders.
+            LLMError: A call to the model failed.
+            TaskError: There is no acceptable output, or the run ended early.
+        """
+        return await alone.execute(self, agent, context, tools, **options)
 
     def placeholders(self) -> set[str]:
         """Names of the inputs that its texts need."""

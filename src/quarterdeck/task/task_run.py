@@ -33,7 +33,7 @@ from quarterdeck.events import GuardrailFinished, TaskFailed, TaskFinished, Task
 from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import human_step
-from quarterdeck.task.conditional import wanted
+from quarterdeck.task.condition import wanted
 from quarterdeck.task.hooked import after_task, before_task
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
