@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -12,10 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
 from quarterdeck.cli import main
+from quarterdeck.client import AsyncClient
 
 CREWS = """
 from quarterdeck import Agent, Crew, Task
@@ -147,6 +150,35 @@ def test_a_person_answers(run: Command, urls: dict[str, str]) -> None:
     code, out, _ = run("status", *at, kickoff_id, "--wait")
     assert (code, out.startswith("about tides")) == (0, True)
     assert "409" in run("resume", *at, kickoff_id, "plan", "--feedback", "too late").err
+
+
+async def test_events_go_on_through_connections_that_break(urls: dict[str, str]) -> None:
+    """Every 1500 bytes, in the middle of whatever is sent: no gap, no repeat."""
+    address = urlsplit(urls["writers"])
+    connections = 0
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        answers, requests = await asyncio.open_connection(address.hostname, address.port)
+        requests.write(await reader.readuntil(b"\r\n\r\n"))
+        left = 1500
+        while left and (data := await answers.read(left)):
+            writer.write(data)
+            left -= len(data)
+        requests.close()
+        writer.close()
+
+    direct = AsyncClient(urls["writers"], TOKEN)
+    kickoff_id = await direct.kickoff({"topic": "tides"})
+    assert (await direct.wait(kickoff_id)).state == "completed"
+    whole = [event async for event in direct.events(kickoff_id)]
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as proxy:
+        url = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}{address.path}"
+        pieces = [event async for event in AsyncClient(url, TOKEN).events(kickoff_id)]
+    assert pieces == whole
+    assert [event.id for event in whole if event.id] == list(range(1, len(whole)))
+    assert connections > 1
 
 
 def test_a_run_that_fails(run: Command) -> None:
