@@ -5,11 +5,11 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from quarterdeck.cli.run import InputPairs, InputsFile, read_inputs
 from quarterdeck.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -35,10 +35,8 @@ Json = Annotated[bool, typer.Option("--json", help="The status as one JSON objec
 def kickoff(
     url: Url = None,
     token: Token = "",
-    given: Annotated[
-        list[str] | None, typer.Option("--input", help="NAME=TEXT, as often as needed; goes before --inputs.")
-    ] = None,
-    inputs: Annotated[str | None, typer.Option(help="A file with a JSON object, or - for the standard input.")] = None,
+    pairs: InputPairs = None,
+    inputs: InputsFile = None,
     key: Annotated[
         str | None, typer.Option(help="The idempotency key: the same key starts no second run, and tries are repeated.")
     ] = None,
@@ -47,9 +45,8 @@ def kickoff(
     json: Json = False,
 ) -> None:
     """Starts a run and prints its id; with --wait, its output."""
-    values = {**_from_file(inputs), **dict(_pair(item) for item in given or ())}
     client = client_of(url, token)
-    kickoff_id = client.kickoff(values, key=key)
+    kickoff_id = client.kickoff(read_inputs(pairs or [], inputs), key=key)
     if not wait:
         print(json_module.dumps({"kickoff_id": kickoff_id}) if json else kickoff_id)
         return
@@ -104,28 +101,6 @@ def client_of(url: str | None, token: str) -> Client:
     from quarterdeck.client import Client
 
     return Client(url or os.environ.get("QUARTERDECK_URL") or DEFAULT_URL, token)
-
-
-def _from_file(name: str | None) -> dict[str, Any]:
-    if name is None:
-        return {}
-    try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-        values: Any = json_module.loads(text)
-    except OSError as error:
-        raise ConfigError(f"--inputs {name}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"--inputs {name} is no JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"--inputs {name} must hold a JSON object, got {text.strip()[:60]!r}")
-    return cast("dict[str, Any]", values)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ConfigError(f"--input must be NAME=TEXT, as --input city=Bergen, got {text[:60]!r}")
-    return name, value
 
 
 def _wait(client: Client, run_id: str, timeout: float | None, json: bool) -> None:

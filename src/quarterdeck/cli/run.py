@@ -21,7 +21,9 @@ Target = Annotated[
 ]
 CrewName = Annotated[str | None, typer.Option("--crew", help="Which one, where quarterdeck.toml has several.")]
 InputPairs = Annotated[list[str] | None, typer.Option("--input", help="An input, as NAME=VALUE; as often as needed.")]
-InputsFile = Annotated[Path | None, typer.Option("--inputs", help="A JSON or YAML file with inputs.")]
+InputsFile = Annotated[
+    Path | None, typer.Option("--inputs", help="A JSON or YAML file with inputs; - for JSON from the standard input.")
+]
 Model = Annotated[str | None, typer.Option(help="A model for all agents, in place of their own.")]
 
 
@@ -87,9 +89,8 @@ def read_inputs(pairs: list[str], file: Path | None) -> dict[str, Any]:
         ConfigError: One is no NAME=VALUE, or the file cannot be read.
     """
     from quarterdeck.project.jsonc import JSONCError, parse
-    from quarterdeck.project.source import read_source
 
-    given = dict(read_source(file).data) if file else {}
+    given = _from_file(file) if file else {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name:
@@ -99,6 +100,21 @@ def read_inputs(pairs: list[str], file: Path | None) -> dict[str, Any]:
         except JSONCError:
             given[name] = value
     return given
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    from quarterdeck.project.jsonc import JSONCError, parse
+    from quarterdeck.project.source import read_source
+
+    if str(file) != "-":
+        return dict(read_source(file).data)
+    try:
+        data = parse(sys.stdin.read())
+    except JSONCError as error:
+        raise ConfigError(f"--inputs -, line {error.line}: {error}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"--inputs - must hold a JSON object, it holds a {type(data).__name__}")
+    return cast("dict[str, Any]", data)
 
 
 def ask_missing(runnable: Runnable, given: dict[str, Any]) -> dict[str, Any]:
