@@ -10,13 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from quarterdeck.agent import prompts
-from quarterdeck.agent.loop import Loop
+from quarterdeck.agent.question import ask_model
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import ConfigError, GuardrailError, MalformedResponseError, OutputFormatError
 from quarterdeck.events import ToolFinished
 from quarterdeck.llm import BaseLLM, create_llm
-from quarterdeck.llm.structured import output_schema
 from quarterdeck.runtime.run import Run
 
 V = TypeVar("V", bound=BaseModel)
@@ -101,13 +99,9 @@ class ModelGuardrail(abc.ABC):
         llm = self.llm or hearing.llm
         if llm is None:
             raise ConfigError(f"guardrail {self.name} needs llm=... where it is used outside a task or an agent")
-        if not llm.supports_output_schema():
-            text = f"{text}\n\n{prompts.schema(output_schema(model).schema)}"
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
-        loop = Loop(hearing.run, hearing.path, llm, hearing.role, messages, model=model, wait=hearing.wait)
         try:
-            answer = await loop.answer()
+            return await ask_model(
+                hearing.run, hearing.path, llm, system, text, model, role=hearing.role, wait=hearing.wait
+            )
         except (OutputFormatError, MalformedResponseError) as error:
             raise GuardrailError(f"guardrail {self.name} gave no verdict that can be read: {error}") from error
-        assert isinstance(answer.parsed, model)
-        return answer.parsed

@@ -12,6 +12,7 @@ import typer
 
 from quarterdeck.cli.db import db
 from quarterdeck.cli.demo import demo
+from quarterdeck.cli.evaluate import chat, score, train
 from quarterdeck.cli.events import events
 from quarterdeck.cli.migrate import migrate
 from quarterdeck.cli.new import new
@@ -29,8 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, new, run, serve, worker, kickoff, status, resume, cancel, events, replay, migrate, version):
+LOCAL = (demo, new, run, train, chat, replay, migrate, version)
+SERVER = (serve, worker, kickoff, status, resume, cancel, events)
+for command in (*LOCAL, *SERVER):
     app.command()(command)
+app.command("test")(score)
 app.add_typer(db)
 
 

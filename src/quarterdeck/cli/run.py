@@ -13,6 +13,7 @@ from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import ConfigError
 
 if TYPE_CHECKING:
+    from quarterdeck.crew.contract import Contract
     from quarterdeck.project import Runnable
 
 Target = Annotated[
@@ -45,7 +46,7 @@ def run(
     options: dict[str, Any] = {"journal": journal, "run_id": run_id, "stream": False}
     if not quiet:
         options["on_event"] = printer()
-    output = run_sync(runnable.akickoff(ask_missing(runnable, given), **options))
+    output = run_sync(runnable.akickoff(ask_missing(runnable.contract, given), **options))
     print(output.raw)
     if output.status != "completed":
         print(f"quarterdeck: the run ended as {output.status}: {output.reason}", file=sys.stderr)
@@ -117,12 +118,12 @@ def _from_file(file: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", data)
 
 
-def ask_missing(runnable: Runnable, given: dict[str, Any]) -> dict[str, Any]:
+def ask_missing(contract: Contract, given: dict[str, Any]) -> dict[str, Any]:
     """Asks on the terminal for required inputs that are missing; elsewhere they are an error of the kickoff."""
-    missing = [name for name in runnable.contract.required if name not in given]
+    missing = [name for name in contract.required if name not in given]
     if not missing or not sys.stdin.isatty():
         return given
-    described = runnable.contract.schema.get("properties", {})
+    described = contract.schema.get("properties", {})
     asked: dict[str, Any] = {}
     for name in missing:
         about = described.get(name, {}).get("description", "")

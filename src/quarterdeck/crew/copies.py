@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from quarterdeck.agent.agent import Agent
@@ -31,18 +31,28 @@ def with_llm(crew: Crew, llm: Any) -> Crew:
     return with_agents(crew, change, **({"planning_llm": model} if crew.planning_llm else {}))
 
 
-def with_agents(crew: Crew, change: Callable[[Agent], Agent], **changes: Any) -> Crew:
+def asking(crew: Crew) -> Crew:
+    """The crew with a person who is asked about each task's output."""
+    return with_agents(crew, lambda agent: agent, {"human_input": True})
+
+
+def with_agents(
+    crew: Crew, change: Callable[[Agent], Agent], of_tasks: Mapping[str, Any] | None = None, /, **changes: Any
+) -> Crew:
     """The crew with other agents in the places of its own, the manager's too.
 
     Args:
         crew: The crew; it stays as it is.
         change: Gives the agent that is to take an agent's place.
+        of_tasks: Other arguments of each task.
         changes: Other arguments of the crew.
     """
     agents = {id(agent): change(agent) for agent in each_once([*crew.staff.agents, crew.manager])}
     tasks: dict[int, Task] = {}
     for task in crew.tasks:
-        update: dict[str, Any] = {"agent": agents[id(task.agent)]} if task.agent else {}
+        update: dict[str, Any] = dict(of_tasks or {})
+        if task.agent:
+            update["agent"] = agents[id(task.agent)]
         if task.context_tasks is not None:
             update["context"] = [tasks[id(item)] for item in task.context_tasks]
         tasks[id(task)] = task.again(**update)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
@@ -15,6 +16,7 @@ from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition, digest
 from quarterdeck.agent.rate import RateLimit, wait_for
 from quarterdeck.concurrency import call, finish_all, run_sync
+from quarterdeck.crew import evaluation, training
 from quarterdeck.crew.checks import check_manager, check_tasks
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.copies import with_agents
@@ -79,6 +81,8 @@ class Crew(Definition):
         after_kickoff_callbacks: Functions that are given the ``CrewOutput``, and may return another.
         inputs_model: A pydantic model that declares the inputs, with types, defaults and descriptions; by default each
             placeholder is a required input of any type.
+        chat_llm: The model that talks with a person in ``quarterdeck chat``.
+        trained_agents_file: A file of ``train``; its suggestions are put into the agents' prompts.
         config: A dict of these arguments; those given beside it win.
     """
 
@@ -93,8 +97,6 @@ class Crew(Definition):
         "prompt_file": _LATER,
         "security_config": _LATER,
         "skills": f"{_LATER} in this version",
-        "trained_agents_file": f"{_LATER} in this version",
-        "chat_llm": f"{_LATER} in this version",
         "share_crew": "would send data to CrewAI; nothing leaves your machine here",
         "tracing": "would send data to CrewAI; nothing leaves your machine here",
     }
@@ -118,12 +120,15 @@ class Crew(Definition):
     before_kickoff_callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
     after_kickoff_callbacks: list[Callable[..., Any]] = Field(default_factory=list[Callable[..., Any]])
     inputs_model: type[BaseModel] | None = None
+    chat_llm: Any = None
+    trained_agents_file: str | os.PathLike[str] | None = None
 
     _rate: RateLimit | None = PrivateAttr(default=None)
     _hooks: tuple[Hook, ...] = PrivateAttr(default=())
     _latest: UsageMetrics | None = PrivateAttr(default=None)
+    _lessons: dict[str, list[str]] = PrivateAttr(default_factory=dict[str, list[str]])
 
-    @field_validator("manager_llm", "planning_llm", mode="before")
+    @field_validator("manager_llm", "planning_llm", "chat_llm", mode="before")
     @classmethod
     def _make_llm(cls, value: Any) -> BaseLLM | None:
         return None if value is None else create_llm(value)
@@ -139,6 +144,13 @@ class Crew(Definition):
         if self.manager is None:
             raise ValueError("a hierarchical crew needs one of manager_llm and manager_agent")
         check_manager(self.agents, self.tasks, self.manager)
+        return self
+
+    @model_validator(mode="after")
+    def _read_trained(self) -> Crew:
+        if self.trained_agents_file is not None:
+            trained = training.read_trained(self.trained_agents_file)
+            self._lessons = {role: agent.suggestions for role, agent in trained.items() if agent.suggestions}
         return self
 
     def model_post_init(self, context: Any) -> None:
@@ -161,7 +173,7 @@ class Crew(Definition):
     def staff(self) -> Staff:
         """Who works in it."""
         agents = each_once([*self.agents, *(task.agent for task in self.tasks)])
-        return Staff(tuple(agents), self.manager, self.max_delegations, self.max_delegation_depth)
+        return Staff(tuple(agents), self.manager, self.max_delegations, self.max_delegation_depth, self._lessons)
 
     @property
     def steps(self) -> list[str]:
@@ -361,6 +373,62 @@ class Crew(Definition):
         options["run_id"] = into or str(uuid.uuid4())
         with scope(crew=self, task=None, task_name="", task_index=None, agent=None, role=""):
             return await self._kickoff(None, source, **options)
+
+    # -- test and train -----------------------------------------------------------------------------------
+
+    def test(
+        self,
+        n_iterations: int,
+        eval_llm: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        criteria: str | Mapping[str, str] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> evaluation.Evaluation:
+        """Runs the crew several times, one run after another, and has each task's output scored from 1 to 10.
+
+        Args:
+            n_iterations: How many runs.
+            eval_llm: The model that judges; None: the default model.
+            inputs: Those of each run.
+            criteria: What is judged by, for all tasks or by their names; by default their expected output.
+            options: Those of a kickoff. With a journal and a ``run_id``, an interrupted test goes on where it was; a
+                budget holds for each run, and for judging each.
+
+        Returns:
+            Scores with means and spreads, tokens, cost and times. A run that fails is in it, without scores.
+
+        Raises:
+            ConfigError: A number, a model or a name is wrong.
+            RunError: The judge failed.
+        """
+        return run_sync(evaluation.evaluate(self, n_iterations, eval_llm, inputs, criteria, **options))
+
+    def train(
+        self,
+        n_iterations: int,
+        filename: str | os.PathLike[str],
+        inputs: Mapping[str, Any] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> training.Trained:
+        """Runs the crew with a person who says of each output what should be better, and makes short rules of it.
+
+        What is said is in the file at once. The rules are made by the agents' own models; edit them as you like.
+        ``Crew(trained_agents_file=filename)`` puts them into the agents' prompts.
+
+        Args:
+            n_iterations: How many runs.
+            filename: A ``.yaml`` or ``.json`` file; what it holds already is added to.
+            inputs: Those of each run.
+            options: Those of a kickoff; ``human`` is who is asked, by default on the terminal.
+
+        Returns:
+            What is in the file: suggestions and feedback by the agents' roles.
+
+        Raises:
+            ConfigError: A number or the file is wrong.
+            RunError: A run failed or was stopped.
+        """
+        return run_sync(training.train(self, n_iterations, filename, inputs, **options))
 
     # -- one run ------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> 
     names = task_names(tasks)
     places = {id(task): n for n, task in enumerate(tasks)}
     present = staff.taking_part(tasks)
-    personas = {id(agent): agent.persona(inputs) for agent in present}
+    personas = {id(agent): staff.persona(agent, inputs) for agent in present}
     everybody = [agent for agent in staff.agents if id(agent) in personas]
     whole = team(everybody, personas, staff.max_delegations, staff.max_depth)
     members = {id(member.agent): member for member in whole.coworkers}
@@ -112,5 +112,6 @@ def definition_digest(tasks: Sequence[Task], staff: Staff) -> str:
             parts.append([staff.max_delegations, staff.max_depth, [agent.role for agent in coworkers]])
     for agent in staff.taking_part(tasks)[1:] if any(staff.coworkers(task) for task in tasks) else ():
         parts.append([agent.role, agent.goal, agent.backstory, [tool.name for tool in agent.tools]])
+    parts.extend([{role: list(rules) for role, rules in staff.lessons.items()}] if staff.lessons else [])
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from quarterdeck.agent import prompts
 from quarterdeck.agent.agent import Agent
+from quarterdeck.agent.framing import Persona
 from quarterdeck.task.task import Task
 from quarterdeck.tools import BaseTool
 
@@ -20,12 +22,23 @@ class Staff:
         manager: The manager of a hierarchical crew; None in a sequential one.
         max_delegations: Pieces of work and questions that may be handed out in one try of a task.
         max_depth: How far a piece may be handed on.
+        lessons: Rules from training, by the agents' roles.
     """
 
     agents: tuple[Agent, ...]
     manager: Agent | None
     max_delegations: int
     max_depth: int
+    lessons: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+
+    def persona(self, agent: Agent, inputs: Mapping[str, Any]) -> Persona:
+        """An agent's texts with the inputs put in, and what it has learned.
+
+        Raises:
+            InputError: An input is missing.
+        """
+        persona, rules = agent.persona(inputs), self.lessons.get(agent.role)
+        return replace(persona, backstory=prompts.lessons(persona.backstory, rules)) if rules else persona
 
     def worker(self, task: Task) -> Agent:
         """Who does a task: the manager, where there is one."""

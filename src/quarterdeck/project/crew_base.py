@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from quarterdeck.agent import Agent
 from quarterdeck.crew import Crew
 from quarterdeck.errors import ConfigError
+from quarterdeck.hooks import hooks_of
 from quarterdeck.project.definitions import AGENT_FIELDS, TASK_FIELDS, Fields, Kind, read_fields
 from quarterdeck.project.source import Source, near, read_source, shown
 from quarterdeck.task import Task
@@ -107,7 +108,9 @@ def _hooked(instance: Any, name: str, made: Any) -> Any:
     }
     if "name" not in made.model_fields_set:
         changes["name"] = type(instance).__name__
-    return made.model_copy(update=changes)
+    finished = made.model_copy(update=changes)
+    finished.add_hooks(*hooks_of(instance))
+    return finished
 
 
 def agent(method: F) -> F:

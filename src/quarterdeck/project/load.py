@@ -102,6 +102,8 @@ class _Reader:
         fields["agents"] = [agent for agent in self.agents.values() if agent is not manager]
         fields["tasks"] = list(self.tasks.values())
         defaults = self._inputs(data.get("inputs"), fields)
+        if isinstance(trained := fields.get("trained_agents_file"), str):
+            fields["trained_agents_file"] = self.folder / trained
         fields.setdefault("name", self.source.file.stem if self.source.file else "crew")
         return build(Crew, fields), defaults
 
