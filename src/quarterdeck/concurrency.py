@@ -9,6 +9,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -35,6 +36,9 @@ class _LoopThread:
 
 
 _background = _LoopThread()
+
+_blocked: ContextVar[frozenset[asyncio.AbstractEventLoop]] = ContextVar("quarterdeck_blocked", default=frozenset())
+"""The event loops that wait for a sync call of this context."""
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
@@ -73,6 +77,7 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
             coroutine.close()
             ended.set()
 
+    token = _blocked.set(_blocked.get() | {running}) if running else None
     try:
         loop.call_soon_threadsafe(begin)
         ended.wait()
@@ -80,7 +85,27 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         loop.call_soon_threadsafe(stop)
         ended.wait()
         raise
+    finally:
+        if token:
+            _blocked.reset(token)
     return tasks[0].result()
+
+
+async def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) -> T:
+    """Awaits a function's result on another event loop, with the caller's context variables.
+
+    Raises:
+        RuntimeError: That loop is blocked by the sync call that this is part of, and would wait for itself.
+    """
+    if asyncio.get_running_loop() is loop:
+        return await function()
+    if loop in _blocked.get():
+        raise RuntimeError("a sync call inside an async method would block its event loop: await the async form")
+
+    async def work() -> T:
+        return await function()
+
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
 
 
 class _Workers:

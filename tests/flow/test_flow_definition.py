@@ -26,7 +26,7 @@ def test_unknown_names_are_named_all_at_once() -> None:
     assert "flow Wrong" in str(caught.value)
     assert "one waits for 'begn', which is no method and no router's label; did you mean 'begin'?" in str(caught.value)
     assert "'nowhere'" in str(caught.value)
-    assert "two listens to itself" in str(caught.value)
+    assert "two waits for 'two', which is itself" in str(caught.value)
 
 
 def test_labels_are_known_by_emit_annotation_and_returns() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 from pydantic import BaseModel
@@ -22,7 +22,8 @@ from quarterdeck.events import GuardrailFinished, scope
 from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
-from quarterdeck.runtime.run import Run, open_run
+from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
 
 if TYPE_CHECKING:
@@ -80,12 +81,26 @@ async def _answer(
     told = response_format is not None and agent.needs_schema_text(agent.tools)
     schema = output_schema(response_format).schema if response_format and told else None
     begin = _begin(agent, persona, messages, schema)
-    run = await open_run(**options)
-    await run.begin(persona.role, {"messages": messages}, persona.role)
+
+    async def within(run: Run) -> LiteAgentOutput:
+        async def work() -> LiteAgentOutput:
+            first = begin
+            if plan := await agent.plan(run, "agent/plan", persona, _asked(messages), tools):
+                first = _begin(agent, persona, _with_plan(messages, plan), schema)
+            return await _Guarded(agent, run, persona, first, response_format, tools).answer()
+
+        await run.begin(persona.role, {"messages": messages}, persona.role)
+        return await _ended(run, persona, begin, work)
+
+    return await kickoff_here("agent", options, within)
+
+
+async def _ended(
+    run: Run, persona: Persona, begin: list[Message], work: Callable[[], Awaitable[LiteAgentOutput]]
+) -> LiteAgentOutput:
+    """The answer, or what there is of it where the run ends early."""
     try:
-        if plan := await agent.plan(run, "agent/plan", persona, _asked(messages), tools):
-            begin = _begin(agent, persona, _with_plan(messages, plan), schema)
-        output = await _Guarded(agent, run, persona, begin, response_format, tools).answer()
+        output = await work()
     except (RunStopped, asyncio.CancelledError) as error:
         stop = run.stop_behind(error)
         await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)

@@ -37,7 +37,8 @@ from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
-from quarterdeck.runtime.run import Run, open_run
+from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.verbose import printer
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask, task_names
@@ -275,7 +276,10 @@ class Crew(Definition):
         given = checked(source.given if source else inputs)
         if self._verbose():
             options["on_event"] = both(options.get("on_event"), printer())
-        run = await open_run(**options)
+        return await kickoff_here(self.name, options, lambda run: self._within(run, given))
+
+    async def _within(self, run: Run, given: dict[str, Any]) -> CrewOutput:
+        """Runs the crew in a run that is opened, and perhaps begun by a flow."""
         planned: list[PlannedTask] = []
 
         async def prepare(given: dict[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,11 @@ class Event:
         object.__setattr__(self, "seq", seq)
         return self
 
+    def moved(self, path: str) -> Self:
+        """This event at another path: that which its step has in the run. As ``stamped``, before it is seen."""
+        object.__setattr__(self, "path", path)
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         """The event as a plain dict, with ``v`` and ``type``; values are the event's own, not copies."""
         data: dict[str, Any] = {"v": VERSION, "type": self.type}

@@ -62,6 +62,48 @@ class RunFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KickoffStarted(Event):
+    """A crew, an agent or a flow began within a method of a flow, as a part of its run.
+
+    Args:
+        crew: Its name.
+        given: The inputs as they were given.
+        inputs: The inputs that it works with.
+        definition: Digest of its definition.
+    """
+
+    type: ClassVar[str] = "kickoff.started"
+    crew: str
+    given: dict[str, Any] = field(default_factory=dict[str, Any])
+    inputs: dict[str, Any] = field(default_factory=dict[str, Any])
+    definition: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KickoffFinished(Event):
+    """A crew, an agent or a flow within a method ended. Its usage is part of the run's.
+
+    Args:
+        crew: Its name.
+        status: ``completed`` or ``failed``; what ends it otherwise ends the run.
+        output: Its output's text.
+        error: What went wrong, in words.
+        usage: Its tokens and calls, by ``UsageMetrics``' names.
+        cost_usd: Its cost; None where a price is not known.
+        seconds: Time from its start in this segment.
+    """
+
+    type: ClassVar[str] = "kickoff.finished"
+    crew: str
+    status: RunStatus
+    output: str = ""
+    error: str = ""
+    usage: dict[str, int] = field(default_factory=dict[str, int])
+    cost_usd: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStarted(Event):
     """A task began.
 
@@ -378,6 +420,8 @@ class LimitReached(Event):
 AnyEvent = (
     RunStarted
     | RunFinished
+    | KickoffStarted
+    | KickoffFinished
     | TaskStarted
     | TaskFinished
     | TaskFailed

@@ -132,7 +132,10 @@ def _check(flow: str, graph: Graph) -> None:
             wrong.append(f"{method.name} has {what} and is called by nothing: give it @start() or @listen(...)")
         names: frozenset[str] = mark.condition.names if mark.condition else frozenset()
         if method.name in names:
-            wrong.append(f"{method.name} listens to itself: loop by way of a router's label")
+            wrong.append(
+                f"{method.name} waits for {method.name!r}, which is itself: a method and the label that it "
+                "waits for need different names; a loop goes by way of a router"
+            )
         if is_open:  # any name may be a label of a router whose labels are not known
             continue
         wrong += [_unknown(method.name, name, known) for name in sorted(names - known)]

@@ -18,6 +18,7 @@ from quarterdeck.flow.definition import Graph, Method
 from quarterdeck.flow.state import Fork, State, StateKind, dump
 from quarterdeck.flow.triggers import Call, Triggers
 from quarterdeck.flow.values import from_json, to_json
+from quarterdeck.runtime.place import Place, at
 from quarterdeck.runtime.run import Run
 
 logger = logging.getLogger("quarterdeck")
@@ -108,11 +109,8 @@ class Execution:
         """
         due = {call.path: call for call in self._triggers.begin()}
         last: MethodFinished | None = None
-        for event in list(self.run.finished.values()):
-            if not isinstance(event, MethodFinished) or not event.path.startswith(self.run.prefix):
-                continue
-            path = event.path[len(self.run.prefix) :]
-            if path.count("/") > 1:  # of a flow within a method
+        for path, event in list(self.run.finished.items()):
+            if not isinstance(event, MethodFinished) or path.count("/") > 1:  # of a flow within a method
                 continue
             call = due.pop(path, None)
             if call is None:
@@ -137,21 +135,21 @@ class Execution:
     async def _perform(self, method: Method, call: Call, fork: Fork | None) -> None:
         _fork.set((self, fork.state) if fork else None)
         self.run.check()
-        path = self.run.prefix + call.path
         if call.number > self._flow.max_method_calls:
             raise RecursionError(
                 f"method {call.method!r} was called more than max_method_calls={self._flow.max_method_calls} times: "
                 "the flow loops without end, or needs a higher limit"
             )
-        self.run.emit(MethodStarted(path=path, method=call.method, call=call.number, trigger=call.trigger))
+        self.run.emit(MethodStarted(path=call.path, method=call.method, call=call.number, trigger=call.trigger))
         started = time.perf_counter()
         try:
-            result = await _within(method, self._call(method, call))
+            with at(Place(self.run, call.path)):
+                result = await _within(method, self._call(method, call))
             await self._finish(method, call, fork, result, started)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             if not isinstance(error, JournalError):
-                await self.run.record(MethodFailed(path=path, method=call.method, call=call.number, error=text))
+                await self.run.record(MethodFailed(path=call.path, method=call.method, call=call.number, error=text))
             raise
 
     def _call(self, method: Method, call: Call) -> Awaitable[Any]:
@@ -185,7 +183,7 @@ class Execution:
         state, state_classes = dump(self._state, f"flow {type(self._flow).__name__}: state", strict=strict)
         kept, result_classes = to_json(result, f"method {method.name!r}: its result", strict=strict)
         return MethodFinished(
-            path=self.run.prefix + call.path,
+            path=call.path,
             method=call.method,
             call=call.number,
             result=kept,

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from quarterdeck.concurrency import run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.errors import ConfigError, InputError, JournalError, RunStopped
-from quarterdeck.events import RunStatus
+from quarterdeck.events import RunStatus, scope
 from quarterdeck.flow.conditions import and_, or_
 from quarterdeck.flow.decorators import listen, router, start
 from quarterdeck.flow.definition import Graph, graph_of
@@ -23,7 +23,8 @@ from quarterdeck.flow.state import FlowState, State, StateKind, copied, dump, fi
 from quarterdeck.flow.values import to_json
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.options import RunOptions
-from quarterdeck.runtime.run import Run, open_run
+from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.run import Run
 
 __all__ = ["Flow", "FlowState", "and_", "listen", "or_", "router", "start"]
 
@@ -240,20 +241,24 @@ class Flow(Generic[T]):
         )
         if self.stream:
             options = {"stream": True, **options}
-        run = await open_run(**{**options, "run_id": options.get("run_id") or state_id})
-        made: list[State] = []
 
-        async def prepare(_: dict[str, Any]) -> dict[str, Any]:
-            made.append(self._state_kind.new({**template, **given}, state_id))
-            return dump(made[0], f"flow {self.name}: state", strict=run.kept)[0]
+        async def work(run: Run) -> FlowOutput:
+            made: list[State] = []
 
-        shown = to_json(inputs or {}, f"flow {self.name}: inputs", strict=run.kept)[0]
-        begun = await run.begin(self.name, shown, self.definition, prepare)
-        state = made[0] if made else self._state_kind.restore(begun, {})
-        payload = run.given.get(PAYLOAD) if payload is None else payload
-        execution = Execution(self, self.graph, self._state_kind, run, state, payload)
-        self.__dict__["_current"] = execution
-        return await self._end(run, execution)
+            async def prepare(_: dict[str, Any]) -> dict[str, Any]:
+                made.append(self._state_kind.new({**template, **given}, state_id))
+                return dump(made[0], f"flow {self.name}: state", strict=run.kept)[0]
+
+            shown = to_json(inputs or {}, f"flow {self.name}: inputs", strict=run.kept)[0]
+            begun = await run.begin(self.name, shown, self.definition, prepare)
+            state = made[0] if made else self._state_kind.restore(begun, {})
+            first_payload = run.given.get(PAYLOAD) if payload is None else payload
+            execution = Execution(self, self.graph, self._state_kind, run, state, first_payload)
+            self.__dict__["_current"] = execution
+            return await self._end(run, execution)
+
+        with scope(flow=self, crew=None, task=None, task_name="", task_index=None, agent=None, role=""):
+            return await kickoff_here(self.name, options, work, new_id=state_id)
 
     async def _end(self, run: Run, execution: Execution) -> FlowOutput:
         try:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from quarterdeck.concurrency import call_in_thread, run_sync
 from quarterdeck.errors import ConfigError, MalformedResponseError
-from quarterdeck.llm.send import send
+from quarterdeck.llm.send import own_caller, send
 from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import (
     LLMRequest,
@@ -197,7 +197,8 @@ class BaseLLM:
             schema = output_schema(response_model)
         specs = tuple(spec_from_openai(tool) for tool in tools or ())
         request = LLMRequest(messages=conversation, tools=specs, output_schema=schema)
-        response = await (_framed(self, request, frame) if frame else send(self, request))
+        make = own_caller.get() or send
+        response = await (_framed(self, request, frame) if frame else make(self, request))
         if response.tool_calls and not functions:
             return [call.to_message_part() for call in response.tool_calls]
         if response.tool_calls and functions:

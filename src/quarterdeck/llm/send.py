@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from quarterdeck.errors import LLMError, LLMTimeoutError, ProviderDownError
 from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta
@@ -43,6 +43,16 @@ class Tape(Protocol):
 
 tape: ContextVar[Tape | None] = ContextVar("quarterdeck_tape", default=None)
 """The tape of this context (``quarterdeck.testing.record`` and ``replay``)."""
+
+
+class Caller(Protocol):
+    """Makes a call that a program makes on its own, with ``LLM.call``."""
+
+    async def __call__(self, llm: Any, request: LLMRequest) -> LLMResponse: ...
+
+
+own_caller: ContextVar[Caller | None] = ContextVar("quarterdeck_own_caller", default=None)
+"""Who makes a program's own calls in this context: in a flow's method, the flow's run; None: nobody else."""
 
 
 async def send(

@@ -23,6 +23,8 @@ from quarterdeck.events import (
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
+    KickoffFinished,
+    KickoffStarted,
     LimitReached,
     LLMFinished,
     MethodFinished,
@@ -46,7 +48,14 @@ from quarterdeck.tools.usage import ToolUsage
 logger = logging.getLogger("quarterdeck")
 
 Finish = (
-    LLMFinished | ToolFinished | TaskFinished | MethodFinished | GuardrailFinished | ConditionDecided | HumanAnswered
+    LLMFinished
+    | ToolFinished
+    | TaskFinished
+    | MethodFinished
+    | KickoffFinished
+    | GuardrailFinished
+    | ConditionDecided
+    | HumanAnswered
 )
 
 
@@ -78,7 +87,6 @@ class Run:
         answers: Mapping[str, HumanAnswer] | None = None,
     ) -> None:
         self.id = run_id
-        self.prefix = ""
         self.meter = Meter(budget or Budget())
         self.usage = UsageMetrics()
         self.stream = stream
@@ -86,6 +94,7 @@ class Run:
         self.cache = ToolCache()
         self.tool_usage = ToolUsage()
         self.finished: dict[str, Finish] = {}
+        self.kickoffs: dict[str, KickoffStarted] = {}  # the parts that have begun
         self.ended: RunFinished | None = None
         self.stopped: RunStopped | None = None
         self.last_text = ""
@@ -137,7 +146,9 @@ class Run:
                 self.intended.add(event.path)
             case HumanRequested():
                 self.asked.add(event.path)
-            case TaskFinished() | MethodFinished() | GuardrailFinished() | ConditionDecided() | HumanAnswered():
+            case KickoffStarted():
+                self.kickoffs[event.path] = event
+            case _ if isinstance(event, Finish):
                 self.finished[event.path] = event
             case _:
                 pass
@@ -300,6 +311,11 @@ class Run:
         if self.stopped is not None:
             raise self.stopped
 
+    def count(self, usage: UsageMetrics, cost_usd: float | None) -> None:
+        """Counts a call to a model; what it costs is booked by the meter."""
+        del cost_usd
+        self.usage.add_usage_metrics(usage)
+
     def hear(self, path: str, text: str) -> None:
         """Keeps the last text of an agent, for a partial output; a guardrail's verdict is none."""
         if text and "/guardrail/" not in path:
@@ -329,6 +345,8 @@ class Run:
             await self._append(self._opened, event)
         if event.path and isinstance(event, Finish):
             self.finished[event.path] = event
+        elif isinstance(event, KickoffStarted):
+            self.kickoffs[event.path] = event
         self._show(event)
 
     async def _append(self, opened: OpenRun, event: Event) -> None:

@@ -83,7 +83,7 @@ async def llm_step(
         response = await after_llm(after, run, path, llm, request, response)
     cost = llm.cost(response.usage)
     run.meter.after_llm(chars, response.usage.total_tokens, cost)
-    run.usage.add_usage_metrics(response.usage)
+    run.count(response.usage, cost)
     run.hear(path, response.text)
     if run.watched:
         await run.record(_llm_finished(path, llm, request, response, agent, cost, seconds))

@@ -105,6 +105,8 @@ def human_input(event: HumanRequested | RunFinished) -> dict[str, Any]:
 EVENT_NAMES: Mapping[str, str] = {
     "run.started": "crew_kickoff_started",
     "run.finished": "crew_kickoff_completed",
+    "kickoff.started": "crew_kickoff_started",
+    "kickoff.finished": "crew_kickoff_completed",
     "task.finished": "task_completed",
     "task.failed": "task_failed",
     "method.finished": "method_execution_finished",
