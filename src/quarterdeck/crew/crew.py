@@ -276,9 +276,9 @@ class Crew(Definition):
         given = checked(source.given if source else inputs)
         if self._verbose():
             options["on_event"] = both(options.get("on_event"), printer())
-        return await kickoff_here(self.name, options, lambda run: self._within(run, given))
+        return await kickoff_here(self.name, options, lambda run: self._within(run, given, source))
 
-    async def _within(self, run: Run, given: dict[str, Any]) -> CrewOutput:
+    async def _within(self, run: Run, given: dict[str, Any], source: Source | None) -> CrewOutput:
         """Runs the crew in a run that is opened, and perhaps begun by a flow."""
         planned: list[PlannedTask] = []
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from quarterdeck.errors import JournalMismatchError, RunStopped
+from quarterdeck.errors import ConfigError, JournalMismatchError, RunStopped
 from quarterdeck.events import Event, KickoffFinished, KickoffStarted, LLMFinished, RunFinished, RunStatus
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.human import HumanAnswer, HumanInput, HumanRequest
@@ -62,12 +62,18 @@ class Part(Run):
         given: dict[str, Any],
         definition: str,
         prepare: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]] | None = None,
+        *,
+        replay_of: str = "",
+        reused: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Begins the part, or goes on with it: then with the inputs of its first start, whatever is given now.
 
         Raises:
             JournalMismatchError: Another crew began here.
+            ConfigError: It is a replay, which is a run of its own.
         """
+        if reused:
+            raise ConfigError(f"a replay of {replay_of!r} is a run of its own: give it a journal and a run_id")
         began, ended = self._whole.kickoffs.get(self._path), self._whole.finished.get(self._path)
         if began is None:
             inputs = await prepare(given) if prepare else given
