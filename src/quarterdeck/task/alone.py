@@ -11,7 +11,8 @@ from quarterdeck.agent.fields import as_tools
 from quarterdeck.agent.interpolation import interpolate
 from quarterdeck.errors import ConfigError, JournalError, RunStopped, TaskError
 from quarterdeck.runtime.options import RunOptions
-from quarterdeck.runtime.run import open_run
+from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.run import Run
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask, output_path, task_names
 from quarterdeck.task.task_run import TaskRun
@@ -25,10 +26,14 @@ async def execute(
 ) -> TaskOutput:
     """Does a task with no crew: see ``Task.aexecute_sync``."""
     planned = _planned(task, agent, tools)
-    run = await open_run(**options)
+    return await kickoff_here("task", options, lambda run: _within(run, task, planned, context or ""))
+
+
+async def _within(run: Run, task: Task, planned: PlannedTask, context: str) -> TaskOutput:
+    """Does a task in a run that is opened, and perhaps begun by a flow."""
     await run.begin(planned.name, {}, task.key)
     try:
-        output = await TaskRun(run, planned, context or "").execute()
+        output = await TaskRun(run, planned, context).execute()
     except (RunStopped, asyncio.CancelledError) as error:
         stop = run.stop_behind(error)
         await run.end(stop.status, run.last_text, error=stop.reason, ended_by=stop.ended_by)
