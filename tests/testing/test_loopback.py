@@ -54,7 +54,7 @@ async def test_a_function_of_the_request_and_latency() -> None:
         start = time.monotonic()
         requests = [LLMRequest([{"role": "user", "content": str(n)}]) for n in range(40)]
         got = await asyncio.gather(*(send(llm, request) for request in requests))
-        assert 0.2 < time.monotonic() - start < 2
+        assert 0.2 < time.monotonic() - start < 7  # one after another they take 8
         assert [response.text for response in got] == [f"{n}!{n}" for n in range(40)]
         assert server.most_at_once == 40
 

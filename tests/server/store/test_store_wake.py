@@ -38,7 +38,7 @@ async def test_a_commit_of_another_process_wakes(store: Store, other: Store, new
         began = time.monotonic()
         await other.kickoff(new())
         assert await woken(5)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
 
 
 async def test_each_event_of_a_run_wakes(store: Store, other: Store, new: New) -> None:

@@ -39,7 +39,7 @@ class Place:
     def start(self, store: Store | None = None, **settings: Any) -> Worker:
         """A worker with short times."""
         store = store or self.store
-        housekeeping = Housekeeping(store, every=0.05, dead_after=0.5, strand_after=30.0)
+        housekeeping = Housekeeping(store, every=0.05, dead_after=1.5, strand_after=30.0)
         settings = {"beat_seconds": 0.05, "poll_seconds": 0.1, "housekeeping": housekeeping} | settings
         worker = Worker(store, Registry(self.entries), **settings)
         self.workers.append((worker, asyncio.create_task(worker.run())))

@@ -34,7 +34,7 @@ async def test_a_draining_worker_hands_over_between_steps(place: Any, model: Any
     await place.until(lambda: len(server.keys) >= 10)  # each has done a step
     began = time.monotonic()
     await first.drain()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
     assert first.running == []  # ended or handed over
     waiting = [await place.get(run_id) for run_id in ids]
     assert {record.state for record in waiting} == {"queued"}
@@ -61,7 +61,7 @@ async def test_a_step_longer_than_the_grace_is_interrupted(place: Any, model: An
     await place.until(lambda: server.requests)
     began = time.monotonic()
     await first.drain(grace=0.3)
-    assert 0.3 <= time.monotonic() - began < 3
+    assert 0.3 <= time.monotonic() - began < 15
     assert (await place.get(run_id)).state == "queued"
     slow[0] = False
     place.start()
@@ -96,7 +96,7 @@ async def test_the_runs_of_a_dead_worker_are_taken_over(place: Any, model: Any, 
     place.start(other)
     for run_id in ids:
         await place.reaches(run_id, "completed")
-    assert 0.4 < time.monotonic() - died < 5
+    assert 0.4 < time.monotonic() - died < 15
     # Only what was under way when it died was asked twice; what was in the journal never.
     assert len(server.keys) == 40
     assert sum(server.keys.values()) <= 50
