@@ -18,6 +18,7 @@ import pytest
 
 import quarterdeck
 from quarterdeck.errors import ConfigError
+from quarterdeck.project import Registry
 from quarterdeck.project.scaffold import new_project
 from quarterdeck.testing import LoopbackServer
 
@@ -82,6 +83,24 @@ def test_a_crew_project(tmp_path: Path, command: Any, provider: LoopbackServer, 
     assert served == "A report."
 
 
+def test_a_flow_project(tmp_path: Path, command: Any, provider: LoopbackServer, environment: dict[str, str]) -> None:
+    """The same of a flow."""
+    made = command(tmp_path, "quarterdeck", "new", "flow", "TideWatch")
+    assert made.returncode == 0, made.stderr
+    folder = tmp_path / "tide-watch"
+
+    tested = command(folder, "pytest", "-q", "-p", "no:cacheprovider")
+    assert tested.returncode == 0, tested.stdout
+    assert "2 passed" in tested.stdout
+
+    ran = command(folder, "quarterdeck", "run", "--input", "topic=the harbour", "--input", "max_words=1")
+    assert (ran.returncode, ran.stdout) == (0, "A report.\n"), ran.stderr
+    assert "Researcher of the harbour" in ran.stderr
+    assert len(provider.requests) == 4  # it is too long, and shortened twice
+
+    assert serve_and_kickoff(folder, environment, "tide-watch", {"topic": "the sea"}) == "A report."
+
+
 def serve_and_kickoff(folder: Path, environment: dict[str, str], name: str, inputs: dict[str, Any]) -> str:
     """What a run over HTTP gives, of ``quarterdeck serve .``."""
     server = subprocess.Popen(
@@ -141,6 +160,21 @@ def free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("crew", "From pyproject"), ("flow", "Flow from pyproject")])
+@pytest.mark.parametrize("table", ["quarterdeck", "crewai"])
+def test_pyproject_says_what_there_is(tmp_path: Path, kind: Any, name: str, table: str) -> None:
+    """Without a quarterdeck.toml, the type in pyproject.toml does; CrewAI's table too."""
+    written = new_project(kind, f"{name} {table}", tmp_path)
+    folder = tmp_path / f"{name} {table}".lower().replace(" ", "-")
+    (folder / "quarterdeck.toml").unlink()
+    pyproject = folder / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace("[tool.quarterdeck]", f"[tool.{table}]"))
+    entry = Registry.load([str(folder)]).entries()[0]
+    assert entry.name == folder.name
+    assert entry.runnable.steps
+    assert all(file.is_relative_to(folder) for file in written)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     """What a project is."""
 
     crew = "crew"
+    flow = "flow"
 
 
 def new(

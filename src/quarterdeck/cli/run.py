@@ -39,6 +39,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The result alone, without what happens.")] = False,
 ) -> None:
     """Runs a crew or a flow, shows what happens, and prints the result."""
+    from quarterdeck.flow import Flow
     from quarterdeck.runtime.verbose import printer
 
     runnable = load(target, crew, model)
@@ -46,7 +47,8 @@ def run(
     options: dict[str, Any] = {"journal": journal, "run_id": run_id, "stream": False}
     if not quiet:
         options["on_event"] = printer()
-    output = run_sync(runnable.akickoff(ask_missing(runnable.contract, given), **options))
+    work = runnable.arun if isinstance(runnable, Flow) else runnable.akickoff
+    output = run_sync(work(ask_missing(runnable.contract, given), **options))
     print(output.raw)
     if output.status != "completed":
         print(f"quarterdeck: the run ended as {output.status}: {output.reason}", file=sys.stderr)
