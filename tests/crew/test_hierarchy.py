@@ -6,16 +6,19 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from quarterdeck import Agent, Budget, Crew, Process, Task
+from quarterdeck.agent.rate import RateLimit
 from quarterdeck.errors import (
     BadRequestError,
     ContentFilteredError,
     GuardrailError,
+    HookAborted,
     OutputFormatError,
     ProviderDownError,
     QuarterdeckError,
@@ -24,8 +27,9 @@ from quarterdeck.errors import (
     TaskError,
 )
 from quarterdeck.events import Event, LimitReached, LLMFinished, TaskFailed, ToolFinished
-from quarterdeck.llm.types import ToolCall
-from quarterdeck.runtime.human import HumanAnswer, HumanRequest
+from quarterdeck.hooks import Hook, InterceptionPoint
+from quarterdeck.llm.types import LLMRequest, ToolCall
+from quarterdeck.runtime.human import HumanAnswer, HumanRequest, Later
 from quarterdeck.testing import ScriptedLLM, after, call
 from quarterdeck.tools import tool
 
@@ -722,3 +726,92 @@ def test_inputs_of_everybody_are_needed() -> None:
     with pytest.raises(QuarterdeckError, match=r"ship.*town|town.*ship") as caught:
         crew.kickoff()
     assert getattr(caught.value, "missing", None) == ("ship", "town")
+
+
+async def test_the_crews_rate_limit_holds_for_pieces() -> None:
+    """Whoever has none of its own waits for its turn."""
+    scene = Scene("", [[give(), give("Writer")], "done"], 4, coworkers={"Researcher": ["a"], "Writer": ["b"]})
+    scene.crew = {"max_rpm": 1}
+    crew = scene.build()
+    crew._rate = RateLimit(1, window=0.05)
+    events: list[Event] = []
+    await crew.akickoff(on_event=events.append)
+    waited = {e.path for e in events if isinstance(e, LimitReached) and e.limit == "max_rpm"}
+    assert {"task_1/1", "task_1/1/tool/1/delegate", "task_1/1/tool/2/delegate"} >= waited
+    assert len(waited) >= 2
+
+
+async def test_streams_say_who_writes() -> None:
+    """The chunks of a piece are its coworker's."""
+    scene = Scene("", [give(), "done"], 3, coworkers={"Researcher": ["14 m"]}, crew={"stream": True})
+    stream: Any = await scene.build().akickoff()
+    chunks = [(chunk.agent_role, chunk.content) async for chunk in stream if chunk.content]
+    assert chunks == [("Researcher", "14 m"), (MANAGER, "done")]
+
+
+async def test_a_person_answers_later(tmp_path: Path) -> None:
+    """The run is left, and gone on with; nothing that was handed out is handed out again."""
+    run: dict[str, Any] = {"journal": tmp_path / "runs.db", "run_id": "r", "human": Later()}
+
+    def build(manager: list[Any], answers: list[Any]) -> Crew:
+        return Scene("", manager, 0, coworkers={"Researcher": answers}, tasks=[{"human_input": True}]).build()
+
+    first = await build([give(), "deep"], ["14 m"]).akickoff(**run)
+    assert (first.status, first.ended_by) == ("pending_human_input", "task_1/1/human/1")
+    said = {first.ended_by: HumanAnswer(False, "a figure")}
+    second = await build([give(), "14 m"], ["14.0 m"]).akickoff(**run, answers=said)
+    assert second.ended_by == "task_1/2/human/1"
+    done = await build([], []).akickoff(**run, answers={second.ended_by: HumanAnswer(True)})
+    assert (done.status, done.raw, done.tasks_output[0].agent) == ("completed", "14 m", MANAGER)
+    assert done.token_usage.successful_requests == 6
+
+
+async def test_a_hook_that_stops_a_coworkers_call_stops_the_run() -> None:
+    """It is no failure of the coworker's."""
+
+    def veto(ctx: Any) -> None:
+        if ctx.agent_role == "Researcher":
+            raise HookAborted("not now")
+
+    crew = Scene("", [give()], 1, coworkers={"Researcher": ["14 m"]}).build()
+    crew.add_hooks(Hook(InterceptionPoint.PRE_MODEL_CALL, veto))
+    with pytest.raises(HookAborted, match="not now"):
+        await crew.akickoff()
+    assert models(crew)[1].requests == []
+
+
+async def test_a_hook_can_block_a_delegation() -> None:
+    """The manager is told."""
+
+    def veto(ctx: Any) -> None:
+        if ctx.tool_name == "delegate_work_to_coworker":
+            raise HookAborted("do it yourself")
+
+    crew = Scene("", [give(), "done"], 2).build()
+    crew.add_hooks(Hook(InterceptionPoint.PRE_TOOL_CALL, veto))
+    assert (await crew.akickoff()).raw == "done"
+    assert "do it yourself" in str(models(crew)[0].requests[1].messages)
+
+
+async def test_one_crew_serves_many_runs_at_once() -> None:
+    """Limits and pieces are those of each run."""
+
+    def manager(request: LLMRequest) -> Any:
+        told = [str(m["content"]) for m in request.messages if m["role"] == "tool"]
+        if len(told) < 2:
+            return give(task=f"Find {len(told)} of {request.messages[1]['content']}")
+        return told[-1]
+
+    def worker(request: LLMRequest) -> Any:
+        return after(0.001, str(request.messages[1]["content"]).partition("\n")[0])
+
+    agent = Agent(role="Researcher", goal="g", llm=ScriptedLLM(by=worker))
+    crew = Crew(
+        agents=[agent],
+        tasks=[Task(description="{n}", expected_output="e")],
+        process=Process.hierarchical,
+        manager_llm=ScriptedLLM(by=manager),
+        max_delegations=2,
+    )
+    outputs = await asyncio.gather(*(crew.akickoff({"n": f"run {n}"}) for n in range(20)))
+    assert [output.raw for output in outputs] == [f"Find 1 of run {n}" for n in range(20)]
