@@ -170,7 +170,7 @@ class Crew(Definition):
         """Digest of what its tasks and agents say: another text, another digest."""
         return definition_digest(self.tasks, self.staff)
 
-    @property
+    @cached_property
     def staff(self) -> Staff:
         """Who works in it."""
         agents = each_once([*self.agents, *(task.agent for task in self.tasks)])

@@ -38,7 +38,8 @@ def _planned(tasks: Sequence[Task], inputs: Mapping[str, Any], staff: Staff) -> 
     places = {id(task): n for n, task in enumerate(tasks)}
     present = staff.taking_part(tasks)
     personas = {id(agent): staff.persona(agent, inputs) for agent in present}
-    everybody = [agent for agent in staff.agents if id(agent) in personas]
+    shared = any(staff.coworkers(task) for task in tasks)
+    everybody = [agent for agent in staff.agents if id(agent) in personas] if shared else []
     whole = team(everybody, personas, staff.max_delegations, staff.max_depth)
     members = {id(member.agent): member for member in whole.coworkers}
     planned: list[PlannedTask] = []
