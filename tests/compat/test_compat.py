@@ -86,6 +86,37 @@ assert crewai.Agent is quarterdeck.Agent and crewai.__version__ == quarterdeck._
     assert done.returncode == 0, done.stderr
 
 
+def test_a_script_runs_with_no_line_changed(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("name = 'Rome'\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+from crewai import Agent, BaseLLM, Crew, Task
+from helper import name
+
+class Mine(BaseLLM):
+    def call(self, messages, tools=None, callbacks=None, available_functions=None, **kwargs):
+        return "sunny"
+
+agent = Agent(role="r", goal="g", backstory="b", llm=Mine(model="mine"))
+crew = Crew(agents=[agent], tasks=[Task(description="Weather of {city}", expected_output="a line", agent=agent)])
+if __name__ == "__main__":
+    print("the weather of", name, "is", crew.kickoff(inputs={"city": name}))
+"""
+    )
+
+    def qd(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "quarterdeck", "run", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    done = qd("--compat", "script.py")
+    assert (done.returncode, done.stdout) == (0, "the weather of Rome is sunny\n"), done.stderr
+    done = qd("--compat", "-q", "script.py:crew", "--input", "city=Oslo")
+    assert (done.returncode, done.stdout) == (0, "sunny\n"), done.stderr
+    assert "name it: script.py:crew" in qd("--compat", "script.py", "--input", "city=Oslo").stderr
+    assert "there is no file other.py" in qd("--compat", "other.py").stderr
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -37,11 +39,22 @@ def run(
     run_id: Annotated[str | None, typer.Option(help="The run's id; one that is in the journal goes on.")] = None,
     model: Model = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The result alone, without what happens.")] = False,
+    compat: Annotated[
+        bool,
+        typer.Option("--compat", help="Answer 'import crewai' with Quarterdeck; a plain file.py runs as a script."),
+    ] = False,
 ) -> None:
     """Runs a crew or a flow, shows what happens, and prints the result."""
     from quarterdeck.flow import Flow
     from quarterdeck.runtime.verbose import printer
 
+    if compat:
+        from quarterdeck.compat.finder import install
+
+        install()
+        if target.endswith(".py"):
+            run_script(target, (crew, pairs, inputs, journal, run_id, model))
+            return
     runnable = load(target, crew, model)
     given = read_inputs(pairs or [], inputs)
     options: dict[str, Any] = {"journal": journal, "run_id": run_id, "stream": False}
@@ -53,6 +66,21 @@ def run(
     if output.status != "completed":
         print(f"quarterdeck: the run ended as {output.status}: {output.reason}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def run_script(path: str, options: Sequence[object]) -> None:
+    """Runs a script as ``python path`` would.
+
+    Raises:
+        ConfigError: There is no such file, or an option is given that a script does not take.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"TARGET: there is no file {path}")
+    if any(options):
+        raise ConfigError(f"a script takes no options but --compat; to run one of its crews, name it: {path}:crew")
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    sys.argv = [path]
+    runpy.run_path(path, run_name="__main__")
 
 
 def load(target: str, crew: str | None, model: str | None) -> Runnable:

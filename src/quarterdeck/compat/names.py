@@ -26,7 +26,7 @@ def _all(home: str, *names: str) -> dict[str, str]:
 
 FACADES: Mapping[str, Mapping[str, str]] = {
     "crewai": {
-        **_all("agent", "Agent"),
+        **_all("agent", "Agent", "PlanningConfig"),
         **_all("crew", "Crew", "CrewOutput", "Process"),
         **_all("flow", "Flow"),
         **_all("llm", "LLM", "BaseLLM"),
@@ -34,6 +34,7 @@ FACADES: Mapping[str, Mapping[str, str]] = {
         "__version__": "",
     },
     "crewai.agent.core": _all("agent", "Agent"),
+    "crewai.agent.planning_config": _all("agent", "PlanningConfig"),
     "crewai.agents": _all("agent", "AgentAction", "AgentFinish"),
     "crewai.agents.agent_builder": {},
     "crewai.agents.agent_builder.base_agent": {"BaseAgent": "agent:Agent"},
@@ -45,6 +46,7 @@ FACADES: Mapping[str, Mapping[str, str]] = {
     "crewai.llms.base_llm": _all("llm", "BaseLLM"),
     "crewai.process": _all("crew", "Process"),
     "crewai.tasks": _all("task", "OutputFormat", "TaskOutput"),
+    "crewai.tasks.conditional_task": _all("task", "ConditionalTask"),
     "crewai.tasks.hallucination_guardrail": _all("task", "HallucinationGuardrail"),
     "crewai.tasks.llm_guardrail": _all("task", "LLMGuardrail"),
     "crewai.tasks.output_format": _all("task", "OutputFormat"),
