@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 import quarterdeck
 from quarterdeck.project import Registry
-from quarterdeck.server.api import admin, kickoff, problems, resume, runs
+from quarterdeck.server.api import admin, document, kickoff, problems, resume, runs
 from quarterdeck.server.api.address import BodyLimit, CrewAddress
 from quarterdeck.server.api.context import EntryOf, Services, entry
-from quarterdeck.server.api.models import ProblemBody
+from quarterdeck.server.api.models import HealthBody
 from quarterdeck.server.auth import Authenticator
 from quarterdeck.server.live import Live
 from quarterdeck.server.settings import Settings
@@ -22,10 +21,7 @@ from quarterdeck.server.store import Store
 from quarterdeck.server.webhooks import Deliverer, delivering
 from quarterdeck.server.work import Work
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ProblemBody, "content": {"application/problem+json": {}}, "description": problems.TITLES[status]}
-    for status in (400, 401, 404, 409, 413, 422, 500, 503)
-}
+_ERRORS = document.errors(400, 401, 404, 500)
 
 
 def create_app(registry: Registry, settings: Settings, store: Store, deliverer: Deliverer | None = None) -> FastAPI:
@@ -53,6 +49,7 @@ def create_app(registry: Registry, settings: Settings, store: Store, deliverer: 
     app = FastAPI(title="Quarterdeck", version=quarterdeck.__version__, lifespan=lifespan, redoc_url=None)
     app.state.services = Services(store, registry, settings, Authenticator(settings.token_hash), live, sender)
     problems.install(app)
+    document.install(app)
     _health(app)
     crew = APIRouter(prefix="/crews/{crew}", dependencies=[Depends(entry)], responses=_ERRORS)
     crew.add_api_route("/", _healthy, response_class=PlainTextResponse, summary="Whether the crew is there")
@@ -82,5 +79,6 @@ def _health(app: FastAPI) -> None:
         reason = await work.not_ready()
         return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
 
-    app.add_api_route("/health/live", live, summary="Liveness")
-    app.add_api_route("/health/ready", ready, summary="Readiness")
+    found = document.answer(HealthBody, 200, "Ready") | document.answer(HealthBody, 503, "Not ready, and why")
+    app.add_api_route("/health/live", live, response_model=HealthBody, summary="Liveness")
+    app.add_api_route("/health/ready", ready, responses=found, summary="Readiness")

@@ -9,7 +9,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.server.api.conftest import TOKEN, Server
+from tests.server.api.conftest import TOKEN, Server, crews, serving
+
+from quarterdeck.runtime.journal import Journal
+from quarterdeck.runtime.journal.database import Target
+from quarterdeck.server.store import Store, WakeUps
 
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -264,3 +268,58 @@ async def test_health_and_documents(server: Server, writers: Client) -> None:
     _, document, _ = await root.ask("GET", "/openapi.json", headers={})
     assert "/crews/{crew}/kickoff" in document["paths"]
     assert (await root.ask("GET", "/docs", headers={}))[0] == 200
+
+
+async def test_running_is_never_a_lie(journal_url: str) -> None:
+    """The status tells who has a run and how long ago that was heard of; when its worker is dead, both change, and so
+    does the ETag."""
+    crew = crews()[0]
+    with serving(journal_url, [crew], worker=False) as server:
+        async with aiohttp.ClientSession() as session:
+            writers = Client(session, f"{server.url}/crews/writers")
+            run_id = await writers.kickoff(inputs={"topic": "t"})
+            seen: list[str] = []
+
+            async def look() -> tuple[dict[str, Any], Any]:
+                _, body, headers = await writers.ask("GET", f"/{run_id}/status")
+                seen.append(headers["ETag"])
+                again = AUTH | {"If-None-Match": f'"other", {headers["ETag"]}'}
+                assert (await writers.ask("GET", f"/{run_id}/status", headers=again))[0] == 304
+                return body, headers
+
+            body, headers = await look()
+            assert body["lease"] == {"attempt": 0, "worker": None, "heartbeat_age": None, "last_event": None}
+            assert (body["status"], headers["Retry-After"]) == ("queued", "2")
+            async with Other(journal_url) as other:  # as another process, which then says nothing more
+                await other.beat("w1", [("writers", "1")], {})
+                assert len(await other.claim("w1", [("writers", "1")], 10)) == 1
+                body, _ = await look()
+                assert (body["status"], body["lease"]["worker"], body["lease"]["attempt"]) == ("running", "w1", 1)
+                first = body["lease"]["heartbeat_age"]
+                await asyncio.sleep(0.2)
+                _, body, _ = await writers.ask("GET", f"/{run_id}/status")
+                assert body["lease"]["heartbeat_age"] >= first + 0.15
+                await other.write(lambda database: database.execute("UPDATE qd_workers SET heartbeat = heartbeat - 6"))
+                body, _ = await look()
+                assert (body["status"], body["lease"]["heartbeat_age"] > 6) == ("running", True)
+                await other.take_over_dead(5.0)
+            body, _ = await look()
+            assert (body["status"], body["lease"]["worker"], body["lease"]["heartbeat_age"]) == ("queued", None, None)
+            _, body, headers = await writers.ask("POST", f"/{run_id}/cancel")
+            assert body["status"] == "cancelled"
+            body, headers = await look()
+            assert "Retry-After" not in headers
+            assert len(set(seen)) == len(seen)
+
+
+class Other:
+    """The database as another process has it."""
+
+    def __init__(self, url: str) -> None:
+        self._journal = Journal(Target(url))
+
+    async def __aenter__(self) -> Store:
+        return Store(self._journal, WakeUps(self._journal))
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._journal.close)

@@ -141,12 +141,12 @@ async def test_only_a_silent_worker_loses_its_runs(store: Store, new: New) -> No
     assert await store.take_over_dead(0.1) == [dead.run.id]
     assert await store.take_over_dead(0.1) == []
     now = await get(store, dead.run.id)
-    assert (now.state, now.deaths, now.worker, now.heartbeat) == ("queued", 1, None, None)
+    assert (now.state, now.deaths, now.worker, now.heartbeat_age) == ("queued", 1, None, None)
     beat = await store.beat("dead", VERSIONS, {dead.run.id: 1})  # it was only slow
     assert beat.lost == {dead.run.id}
     assert not await store.finish(dead.run.id, "dead", 1, "completed")
     record = await get(store, live.run.id)
-    assert record.heartbeat is not None
+    assert record.heartbeat_age is not None
     assert record.worker == "live"
 
 

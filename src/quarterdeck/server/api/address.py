@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quarterdeck.server.api.problems import Problem
@@ -60,6 +61,7 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max = max_bytes
+        self._said = f"the request is larger than {max_bytes} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -73,13 +75,11 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max:
-                raise self._problem()
+                # FastAPI lets this one pass, and takes any other error for a body that it cannot read.
+                raise HTTPException(413, self._said)
             return message
 
         if length.isdigit() and int(length) > self._max:
-            await self._problem().response()(scope, receive, send)
+            await Problem(413, self._said).response()(scope, receive, send)
             return
         await self._app(scope, counted, send)
-
-    def _problem(self) -> Problem:
-        return Problem(413, f"the request is larger than {self._max} bytes")

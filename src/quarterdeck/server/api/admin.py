@@ -26,6 +26,8 @@ async def deliveries(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveriesResponse:
     """What receivers were told or are still to be told, and why they have not accepted it."""
+    if kickoff_id is not None and not kickoff_id.isprintable():
+        raise Problem(400, f"kickoff_id must be printable, got {kickoff_id[:60]!r}")
     found = await services.deliverer.deliveries(
         who.tenant, state=state, run_id=kickoff_id, before=before(cursor), limit=limit
     )
@@ -36,6 +38,6 @@ async def deliveries(
 @router.post("/deliveries/{delivery_id}/resend", summary="Sends a webhook again")
 async def resend(delivery_id: str, who: Who, services: ServicesOf) -> ResendResponse:
     """At once, delivered or not, with the same ``webhook-id`` and body; where it fails, again for 24 hours."""
-    if not await services.deliverer.resend(delivery_id, who.tenant):
+    if not delivery_id.isprintable() or not await services.deliverer.resend(delivery_id, who.tenant):
         raise Problem(404, f"there is no delivery {delivery_id[:60]!r}")
     return ResendResponse(id=delivery_id)

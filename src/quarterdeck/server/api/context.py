@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPBearer
 from starlette.datastructures import State
 
 from quarterdeck.project import Entry, Registry
@@ -50,7 +51,10 @@ def _services(request: Request) -> Services:
     return cast("Services", cast("State", request.app.state).services)
 
 
-async def principal(request: Request) -> Principal:
+_bearer = HTTPBearer(auto_error=False, description="The server's token")
+
+
+async def principal(request: Request, _said: Annotated[Any, Security(_bearer)]) -> Principal:
     """Who asks."""
     return _services(request).auth.principal(request)
 
@@ -70,22 +74,25 @@ async def run_of(
     request: Request, crew: str, kickoff_id: str, who: Annotated[Principal, Depends(principal)]
 ) -> RunRecord:
     """The run that a request is about. One of another tenant or crew is not there."""
-    record = await _services(request).store.get(kickoff_id, who.tenant)
-    if record is None or record.crew != crew.partition("@")[0]:
-        raise not_found(kickoff_id)
+    return await find_run(_services(request).store, who.tenant, crew.partition("@")[0], kickoff_id)
+
+
+async def find_run(store: Store, tenant: str, crew: str, run_id: str) -> RunRecord:
+    """A run of a tenant and a crew.
+
+    Raises:
+        Problem: 404, there is none.
+    """
+    # What can be no id is not asked for: PostgreSQL takes no NUL, and neither database a lone surrogate.
+    record = await store.get(run_id, tenant) if len(run_id) <= 200 and run_id.isprintable() else None
+    if record is None or record.crew != crew:
+        raise not_found(run_id)
     return record
 
 
-async def dialect(request: Request) -> Dialect:
-    """The form of the status answer: the header ``X-AMP-Dialect``, else the server's setting.
-
-    Raises:
-        Problem: 400, the header names no dialect.
-    """
-    asked = request.headers.get("x-amp-dialect", _services(request).settings.dialect)
-    if asked not in ("documented", "runtime"):
-        raise Problem(400, f"X-AMP-Dialect must be 'documented' or 'runtime', got {asked[:40]!r}")
-    return asked
+async def dialect(request: Request, x_amp_dialect: Annotated[Dialect | None, Header()] = None) -> Dialect:
+    """The form of the status answer: the header ``X-AMP-Dialect``, else the server's setting."""
+    return x_amp_dialect or _services(request).settings.dialect
 
 
 ServicesOf = Annotated[Services, Depends(services)]

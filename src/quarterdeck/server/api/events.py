@@ -8,6 +8,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from sse_starlette import EventSourceResponse
+
 from quarterdeck.events import Event
 from quarterdeck.server.live import Item, Live
 from quarterdeck.server.store import Store
@@ -18,6 +20,12 @@ _GATHER = 0.03
 """Seconds in which pieces of an answer gather, to be sent as one."""
 _PAGE = 100
 """Events that are read at once."""
+
+
+class EventStream(EventSourceResponse):
+    """An answer of server-sent events, as the OpenAPI document has it."""
+
+    media_type = "text/event-stream"
 
 
 async def event_stream(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
@@ -14,6 +15,7 @@ from quarterdeck.events import is_unicode
 from quarterdeck.project import Entry
 from quarterdeck.server.api import models
 from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
+from quarterdeck.server.api.document import errors
 from quarterdeck.server.api.models import (
     InputsResponse,
     KickoffRequest,
@@ -46,7 +48,7 @@ async def inputs(entry: EntryOf, schema: Annotated[bool, Query()] = False) -> di
     return body
 
 
-@router.post("/kickoff", response_model=KickoffResponse, summary="Starts a run")
+@router.post("/kickoff", response_model=KickoffResponse, responses=errors(409, 413, 422), summary="Starts a run")
 async def kickoff(
     request: KickoffRequest,
     entry: EntryOf,
@@ -63,6 +65,7 @@ async def kickoff(
     entry = _version(request, entry, services.registry.get)
     _check(request.inputs, settings.max_input_depth, "inputs")
     _check(request.meta, settings.max_input_depth, "meta")
+    _check_user(request.meta.get("userId"))
     try:
         entry.contract.check(request.inputs)  # the run itself puts the defaults in, and keeps the inputs as given
     except InputError as error:
@@ -99,6 +102,12 @@ def _version(request: KickoffRequest, entry: Entry, find: Any) -> Entry:
     return found
 
 
+def _check_user(user: Any) -> None:
+    """It is listed by: what is too long for an index is refused."""
+    if user is not None and len(str(user)) > 200:
+        raise Problem(400, f"meta.userId must be a text of at most 200 characters, got {len(str(user))}")
+
+
 def _request_id(request: KickoffRequest, header: str | None) -> str | None:
     value = request.meta.get("requestId") or header
     if value is None or value == "":
@@ -120,8 +129,11 @@ def _check(value: Any, limit: int, where: str) -> None:
     """Refuses what cannot be written and read again everywhere: texts that are no Unicode, and too deep a nesting."""
     level = [value]
     for _ in range(limit):
-        if any(isinstance(item, str) and not is_unicode(item) for item in level):
-            raise Problem(400, f"{where} hold a text that is no valid Unicode (a lone surrogate)")
+        for item in level:
+            if isinstance(item, str) and not is_unicode(item):
+                raise Problem(400, f"{where}: a text is no valid Unicode (it holds a lone surrogate)")
+            if isinstance(item, float) and not math.isfinite(item):
+                raise Problem(400, f"{where}: a number must be finite, got {item}")
         level = [item for holder in level for item in _parts(holder)]
         if not level:
             return

@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from quarterdeck.events import is_unicode
+from quarterdeck.server.store import State
 from quarterdeck.server.webhooks import DeliveryState, DeliveryType
 
+
+def _unicode(text: str) -> str:
+    if not is_unicode(text):
+        raise ValueError("must be valid Unicode, without lone surrogates")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_unicode)]
 Url = Annotated[str, StringConstraints(max_length=2000, strip_whitespace=True)]
 
 
@@ -16,9 +26,9 @@ class Authentication(BaseModel):
     """How a webhook's receiver knows us (AMP's form)."""
 
     strategy: Literal["bearer", "basic"] = Field(description="``bearer`` with a token, or ``basic``")
-    token: str | None = None
-    username: str | None = None
-    password: str | None = None
+    token: Text | None = None
+    username: Text | None = None
+    password: Text | None = None
 
 
 class HumanInputWebhook(BaseModel):
@@ -32,7 +42,7 @@ class StreamWebhook(BaseModel):
     """Where events are sent as they happen (AMP's form, and ours with ``secret``)."""
 
     url: Url
-    events: list[str] = Field(default_factory=list[str], description="Event types; empty means all")
+    events: list[Text] = Field(default_factory=list[str], description="Event types; empty means all")
     realtime: bool = Field(False, description="One event a request, in place of batches")
     authentication: Authentication | None = None
     secret: str | None = Field(None, description="Signs each request (Standard Webhooks)")
@@ -102,7 +112,7 @@ class ResumeRequest(WebhookUrls):
 
     execution_id: str = Field(validation_alias=AliasChoices("execution_id", "executionId"), max_length=200)
     task_id: str = Field(validation_alias=AliasChoices("task_id", "taskId"), max_length=500)
-    human_feedback: str = Field("", validation_alias=AliasChoices("human_feedback", "humanFeedback"))
+    human_feedback: Text = Field("", validation_alias=AliasChoices("human_feedback", "humanFeedback"))
     is_approve: bool | None = Field(
         None,
         validation_alias=AliasChoices("is_approve", "isApprove"),
@@ -146,6 +156,130 @@ class ResendResponse(BaseModel):
     state: Literal["pending"] = "pending"
 
 
+class Lease(BaseModel):
+    """Who works on a run, and when it was last heard of."""
+
+    attempt: int
+    worker: str | None
+    heartbeat_age: float | None = Field(description="Seconds since the worker last said that it lives")
+    last_event: float | None = Field(description="Time of the run's last event, in seconds since 1970")
+
+
+class Progress(BaseModel):
+    """How far a run is."""
+
+    completed_tasks: int
+    total_tasks: int
+
+
+class Pending(BaseModel):
+    """What a person is asked."""
+
+    task_id: str
+    agent: str
+    output: str
+    question: str
+    asked: float
+    expires: float | None
+
+
+class TaskResult(BaseModel):
+    """A finished task."""
+
+    task_id: str
+    output: str
+    agent: str
+    execution_time: float
+
+
+class Result(BaseModel):
+    """What a run has made."""
+
+    output: str
+    tasks: list[TaskResult]
+
+
+class Usage(BaseModel):
+    """Tokens, cost and calls of a run."""
+
+    model_config = ConfigDict(extra="allow")
+
+    total_tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float | None = Field(description="null where a price is not known")
+    llm_calls: int
+    tool_calls: int
+
+
+class StatusBody(BaseModel):
+    """A run. Which fields there are besides the first ones depends on its state."""
+
+    kickoff_id: str
+    status: State
+    state: Literal["PENDING", "STARTED", "RUNNING", "SUCCESS", "FAILED"] = Field(
+        description="``status`` in AMP's words"
+    )
+    crew: str
+    version: str
+    inputs: dict[str, Any]
+    usage: Usage
+    progress: Progress
+    last_step: dict[str, Any] | None
+    last_executed_task: dict[str, Any] | None
+    current_task: str | None = None
+    lease: Lease | None = Field(None, description="Until the end")
+    reason: str | None = Field(None, description="Why it is in this state")
+    pending: Pending | None = Field(None, description="While a person is asked")
+    execution_time: float | None = Field(None, description="Seconds; at the end")
+    result: Result | str | None = Field(None, description="A text in the dialect ``runtime``")
+    result_json: dict[str, Any] | None = None
+    error: str | None = None
+    ended_by: str | None = Field(None, description="The limit that ended it")
+    partial: bool | None = None
+
+
+class ServerSentEvent(BaseModel):
+    """One event of a stream."""
+
+    id: str | None = Field(None, description="Its number; events that are shown live only have none")
+    event: str = Field(description="Its type; at last ``end``")
+    data: str = Field(description="The event as JSON; of ``end`` the run's ``status``")
+
+
+class RunSummary(BaseModel):
+    """A run in a list. Times are seconds since 1970."""
+
+    kickoff_id: str
+    status: State
+    version: str
+    created: float
+    started: float | None
+    ended: float | None
+    meta: dict[str, Any]
+
+
+class KickoffsPage(BaseModel):
+    """A page of runs, the newest first."""
+
+    kickoffs: list[RunSummary]
+    next: str | None = Field(description="The ``cursor`` of the next page; null on the last one")
+
+
+class HealthBody(BaseModel):
+    """How a server is."""
+
+    status: str
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    expected: str
+    got: str | None = None
+
+
 class ProblemBody(BaseModel):
     """An error: RFC 9457 problem details with AMP's ``error`` and ``message``."""
 
@@ -157,3 +291,6 @@ class ProblemBody(BaseModel):
     detail: str
     error: str
     message: str
+    details: dict[str, list[str]] | None = Field(None, description="AMP's ``missing_inputs``, of status 422")
+    errors: list[FieldProblem] | None = Field(None, description="One entry for each field that does not fit")
+    request_id: str | None = Field(None, description="Of status 500: the log has more under it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -32,6 +33,9 @@ def before(cursor: str | None) -> tuple[float, str] | None:
         return None
     created, _, item = cursor.partition("_")
     try:
-        return float(created), item
+        time = float(created)
     except ValueError:
-        raise Problem(400, f"cursor must be the 'next' of a page, got {cursor[:60]!r}") from None
+        time = math.nan
+    if not math.isfinite(time) or not item.isprintable():
+        raise Problem(400, f"cursor must be the 'next' of a page, got {cursor[:60]!r}")
+    return time, item

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from quarterdeck.errors import InputError
+from quarterdeck.events import json_of
 
 logger = logging.getLogger("quarterdeck.server")
 
@@ -58,7 +59,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.extra = extra
 
-    def response(self) -> JSONResponse:
+    def response(self) -> Response:
         """The answer."""
         body = {
             "type": "about:blank",
@@ -69,12 +70,13 @@ class Problem(Exception):
             "message": self.message,
             **self.extra,
         }
-        return JSONResponse(body, self.status, self.headers, media_type="application/problem+json")
+        return Response(json_of(body), self.status, self.headers, media_type="application/problem+json")
 
 
 def not_found(run_id: str) -> Problem:
     """AMP's answer for an unknown run; a run of somebody else's is unknown too."""
-    return Problem(404, f"Execution with ID '{run_id}' does not exist", error="Execution not found")
+    shown = run_id if len(run_id) <= 100 else f"{run_id[:100]}…"
+    return Problem(404, f"Execution with ID '{shown}' does not exist", error="Execution not found")
 
 
 def bad_inputs(error: InputError) -> Problem:
@@ -83,23 +85,33 @@ def bad_inputs(error: InputError) -> Problem:
     return Problem(422, str(error), details={"missing_inputs": list(error.missing)}, errors=fields)
 
 
-async def _problem(_request: Request, error: Exception) -> JSONResponse:
+async def _problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
 
 
-async def _validation(_request: Request, error: Exception) -> JSONResponse:
+async def _validation(request: Request, error: Exception) -> Response:
     """A body or parameter of another form than the endpoint's."""
     assert isinstance(error, RequestValidationError)
-    fields = [
-        {"field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]), "expected": item["msg"]}
-        for item in error.errors()
-    ]
+    found = list(error.errors())
+    if found and found[0]["type"] == "json_invalid":
+        said = f"the body is no JSON: {found[0]['ctx']['error']} (character {found[0]['loc'][1]})"
+        return Problem(400, said).response()
+    if isinstance(error.body, bytes):
+        kind = request.headers.get("content-type", "none")
+        said = f"the body must be a JSON object sent with Content-Type: application/json, got {kind[:60]!r}"
+        return Problem(400, said).response()
+    fields = [{"field": _field(item["loc"]), "expected": item["msg"]} for item in found[:50]]
     said = "; ".join(f"{item['field']}: {item['expected']}" for item in fields[:10])
-    return Problem(400, f"the request does not fit: {said}", errors=fields[:50]).response()
+    return Problem(400, f"the request does not fit: {said}", errors=fields).response()
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+def _field(place: Sequence[Any]) -> str:
+    """The name of what does not fit. A part of it may be a key of the client's."""
+    return ".".join(str(part)[:60] for part in place[1:]) or str(place[0])
+
+
+async def _http(request: Request, error: Exception) -> Response:
     """No such path, or no such method there."""
     assert isinstance(error, HTTPException)
     message = str(error.detail)
@@ -108,7 +120,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return Problem(error.status_code, message, headers=dict(error.headers or {})).response()
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> Response:
     """A fault of ours: the client gets an id, the log gets the rest."""
     request_id = str(uuid.uuid4())
     logger.error("request %s: %s %s failed", request_id, request.method, request.url.path, exc_info=error)

@@ -7,24 +7,28 @@ from typing import Any
 from fastapi import APIRouter
 
 from quarterdeck.runtime.human import HumanAnswer
-from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
+from quarterdeck.server.api.context import EntryOf, ServicesOf, Who, find_run
+from quarterdeck.server.api.document import errors
 from quarterdeck.server.api.kickoff import checked, urls_of
 from quarterdeck.server.api.models import ResumeRequest, ResumeResponse
-from quarterdeck.server.api.problems import Problem, not_found
+from quarterdeck.server.api.problems import Problem
 from quarterdeck.server.store import AnswerOutcome
 
 router = APIRouter()
 
 
-@router.post("/resume", response_model=ResumeResponse, summary="Answers a question of a run")
+@router.post(
+    "/resume",
+    response_model=ResumeResponse,
+    responses=errors(409, 413, 422),
+    summary="Answers a question of a run",
+)
 async def resume(request: ResumeRequest, entry: EntryOf, who: Who, services: ServicesOf) -> dict[str, Any]:
     """Approval lets the run go on; feedback sends the task back with it, as often as needed.
 
     One question gets one answer: the same again is the same answer, another one is a conflict.
     """
-    record = await services.store.get(request.execution_id, who.tenant)
-    if record is None or record.crew != entry.name:
-        raise not_found(request.execution_id)
+    record = await find_run(services.store, who.tenant, entry.name, request.execution_id)
     approved = request.is_approve if request.is_approve is not None else not request.human_feedback.strip()
     answer = HumanAnswer(approved, request.human_feedback)
     hooks = await checked(urls_of(request), services.settings.dev)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import JSONResponse, Response
-from sse_starlette import EventSourceResponse
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import Response
 
-from quarterdeck.events import EVENT_TYPES
+from quarterdeck.events import EVENT_TYPES, json_of
 from quarterdeck.server.api.context import DialectOf, EntryOf, RunOf, Services, ServicesOf, Who
-from quarterdeck.server.api.events import event_stream
+from quarterdeck.server.api.document import answer
+from quarterdeck.server.api.events import EventStream, event_stream
+from quarterdeck.server.api.models import KickoffsPage, ServerSentEvent, StatusBody
 from quarterdeck.server.api.pages import before, cursor_after
 from quarterdeck.server.api.problems import Problem, not_found
 from quarterdeck.server.api.status import status_body
-from quarterdeck.server.store import RunRecord
+from quarterdeck.server.store import RunRecord, State
 
 router = APIRouter()
 
 _POLL_SECONDS = "2"
+_LATE_SECONDS = 5.0
+"""A heartbeat comes every 2 s: one that is so old is told to those who poll with an ``ETag``, too."""
+_STATUS: dict[int | str, dict[str, Any]] = {
+    **answer(StatusBody, 200, "The run"),
+    304: {"description": "Nothing has changed since the ``ETag`` that ``If-None-Match`` names"},
+}
 
 
 async def _status(record: RunRecord, services: Services, dialect: Any) -> dict[str, Any]:
@@ -30,8 +36,8 @@ async def _status(record: RunRecord, services: Services, dialect: Any) -> dict[s
     return status_body(record, events, questions, found.runnable.steps if found else (), dialect)
 
 
-@router.get("/{kickoff_id}/status", summary="The status of a run")
-@router.get("/status/{kickoff_id}", summary="The status of a run (AMP's other path)")
+@router.get("/{kickoff_id}/status", responses=_STATUS, summary="The status of a run")
+@router.get("/status/{kickoff_id}", responses=_STATUS, summary="The status of a run (AMP's other path)")
 async def status(
     record: RunOf,
     services: ServicesOf,
@@ -40,30 +46,44 @@ async def status(
 ) -> Response:
     """State, progress and, at the end, the result. ``ETag`` and ``Retry-After`` help a client that polls."""
     body = await _status(record, services, dialect)
-    lease = {**body.get("lease", {}), "heartbeat_age": None}  # it changes all the time
-    stable = json.dumps({**body, "lease": lease}, sort_keys=True)
-    etag = f'"{hashlib.blake2b(stable.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()}"'
+    etag = _etag(body)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not record.ended:
         headers["Retry-After"] = _POLL_SECONDS
     if if_none_match is not None and etag in (tag.strip() for tag in if_none_match.split(",")):
         return Response(status_code=304, headers=headers)
-    return JSONResponse(body, headers=headers)
+    return _json(body, headers)
 
 
-@router.post("/{kickoff_id}/cancel", summary="Cancels a run")
-@router.post("/stop/{kickoff_id}", summary="Cancels a run (another name)")
-async def cancel(record: RunOf, services: ServicesOf, dialect: DialectOf) -> dict[str, Any]:
+def _json(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(json_of(body), headers=headers, media_type="application/json")
+
+
+def _etag(body: dict[str, Any]) -> str:
+    """Changes with every fact of the answer. A heartbeat's age is one when it is unusual; else it only passes."""
+    lease: dict[str, Any] = body.get("lease") or {}
+    late = int((lease.get("heartbeat_age") or 0.0) / _LATE_SECONDS)
+    text = json_of({**body, "lease": {**lease, "heartbeat_age": late}})
+    return f'W/"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"'
+
+
+@router.post("/{kickoff_id}/cancel", responses=answer(StatusBody, 200, "The run now"), summary="Cancels a run")
+@router.post("/stop/{kickoff_id}", responses=answer(StatusBody, 200, "The run now"), summary="Cancels a run, too")
+async def cancel(record: RunOf, services: ServicesOf, dialect: DialectOf) -> Response:
     """Interrupts the call under way and keeps what is finished. Cancelling twice, or an ended run, changes nothing."""
     changed = await services.store.request_cancel(record.id)
     if changed is None:
         raise not_found(record.id)
-    return await _status(changed, services, dialect)
+    return _json(await _status(changed, services, dialect))
 
 
-@router.get("/{kickoff_id}/events", summary="The events of a run (server-sent events)")
+@router.get(
+    "/{kickoff_id}/events",
+    response_class=EventStream,
+    responses=answer(ServerSentEvent, 200, "The events"),
+    summary="The events of a run (server-sent events)",
+)
 async def events(
-    request: Request,
     record: RunOf,
     services: ServicesOf,
     types: Annotated[str, Query(description="Comma-separated event types; empty means all")] = "",
@@ -81,20 +101,22 @@ async def events(
     if unknown := wanted - EVENT_TYPES.keys():
         raise Problem(400, f"types: {min(unknown)[:60]!r} is no event type; there are: {', '.join(EVENT_TYPES)}")
     stream = event_stream(services.store, services.live, record.id, int(after), wanted)
-    return EventSourceResponse(stream, ping=15, headers={"X-Accel-Buffering": "no"})
+    return EventStream(stream, ping=15, headers={"X-Accel-Buffering": "no"})
 
 
-@router.get("/kickoffs", summary="The runs of a crew, newest first")
+@router.get("/kickoffs", response_model=KickoffsPage, summary="The runs of a crew, newest first")
 async def kickoffs(
     entry: EntryOf,
     who: Who,
     services: ServicesOf,
-    status: Annotated[str | None, Query(max_length=40)] = None,
+    status: Annotated[State | None, Query()] = None,
     requestId: Annotated[str | None, Query(max_length=200)] = None,
     cursor: Annotated[str | None, Query(max_length=100, description="The last page's ``next``")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
     """A page of runs; ``next`` is the ``cursor`` of the next page, None on the last one."""
+    if requestId is not None and not requestId.isprintable():
+        raise Problem(400, f"requestId must be printable, got {requestId[:60]!r}")
     records = await services.store.list_runs(
         who.tenant, crew=entry.name, state=status, request_id=requestId, before=before(cursor), limit=limit
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,11 +75,10 @@ def _last(events: Sequence[Event], finished: Sequence[TaskFinished]) -> dict[str
 
 def _lease(record: RunRecord, events: Sequence[Event]) -> dict[str, Any]:
     """Who works on the run, and when it was last heard of: ``running`` can be checked."""
-    now = time.time()
     return {
         "attempt": record.attempt,
         "worker": record.worker,
-        "heartbeat_age": None if record.heartbeat is None else round(max(0.0, now - record.heartbeat), 3),
+        "heartbeat_age": None if record.heartbeat_age is None else round(record.heartbeat_age, 3),
         "last_event": events[-1].time if events else None,
     }
 

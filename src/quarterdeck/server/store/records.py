@@ -164,7 +164,7 @@ class RunRecord:
         attempt: How often it was claimed by a worker.
         deaths: How many workers have died with it.
         worker: Who has it, while it is running.
-        heartbeat: When that worker last said that it lives.
+        heartbeat_age: Seconds since that worker last said that it lives, by the database's clock.
         created: When it was asked for.
         started: When it was first claimed.
         ended_at: When it ended.
@@ -192,7 +192,7 @@ class RunRecord:
     attempt: int
     deaths: int
     worker: str | None
-    heartbeat: float | None
+    heartbeat_age: float | None
     created: float
     started: float | None
     ended_at: float | None

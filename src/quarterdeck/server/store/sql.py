@@ -22,7 +22,7 @@ _COLUMNS = (
     *("detail", "ended_by", "attempt", "deaths", "worker", "started", "ended_at", "cancel_requested"),
 )
 _RUNS = (
-    f"SELECT {', '.join(f'k.{name}' for name in _COLUMNS)}, w.heartbeat FROM qd_kickoffs k "
+    f"SELECT {', '.join(f'k.{name}' for name in _COLUMNS)}, {{now}} - w.heartbeat FROM qd_kickoffs k "
     "LEFT JOIN qd_workers w ON w.id = k.worker AND k.state = 'running'"
 )
 _INSERT = (
@@ -46,8 +46,13 @@ def text(value: str) -> str:
     return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+def _runs(database: Database) -> str:
+    """Runs, to be followed by a condition."""
+    return _RUNS.format(now=database.now)
+
+
 def _record(row: Row) -> RunRecord:
-    fields: dict[str, Any] = dict(zip((*_COLUMNS, "heartbeat"), row, strict=True))
+    fields: dict[str, Any] = dict(zip((*_COLUMNS, "heartbeat_age"), row, strict=True))
     for name in ("inputs", "meta", "budget"):
         fields[name] = json.loads(fields[name])
     fields["hooks"] = Hooks.from_json(fields["hooks"])
@@ -73,7 +78,7 @@ def insert(database: Database, new: NewRun, created: float) -> bool:
 def get(database: Database, run_id: str, tenant: str | None = None) -> RunRecord | None:
     """A run, of any tenant or of this one."""
     condition, parameters = ("", [run_id]) if tenant is None else (" AND k.tenant = ?", [run_id, tenant])
-    rows = database.execute(f"{_RUNS} WHERE k.id = ?{condition}", parameters)
+    rows = database.execute(f"{_runs(database)} WHERE k.id = ?{condition}", parameters)
     return _record(rows[0]) if rows else None
 
 
@@ -86,7 +91,7 @@ def hold(database: Database, run_id: str) -> RunRecord | None:
 def by_request(database: Database, tenant: str, crew: str, request_id: str | None) -> RunRecord | None:
     """The run of an idempotency key."""
     rows = database.execute(
-        f"{_RUNS} WHERE k.tenant = ? AND k.crew = ? AND k.request_id = ?", (tenant, crew, request_id)
+        f"{_runs(database)} WHERE k.tenant = ? AND k.crew = ? AND k.request_id = ?", (tenant, crew, request_id)
     )
     return _record(rows[0]) if rows else None
 
@@ -95,11 +100,13 @@ def list_runs(
     database: Database, filters: Mapping[str, str], before: tuple[float, str] | None, limit: int
 ) -> list[RunRecord]:
     """Runs whose columns have these values, the newest first, from after ``before`` (created, id) on."""
-    sql, parameters = list_statement(filters, before, limit)
+    sql, parameters = list_statement(_runs(database), filters, before, limit)
     return [_record(row) for row in database.execute(sql, parameters)]
 
 
-def list_statement(filters: Mapping[str, str], before: tuple[float, str] | None, limit: int) -> tuple[str, list[Any]]:
+def list_statement(
+    runs: str, filters: Mapping[str, str], before: tuple[float, str] | None, limit: int
+) -> tuple[str, list[Any]]:
     """The statement of ``list_runs``, for the test of its query plan."""
     conditions = [f"k.{name} = ?" for name in filters]
     parameters: list[Any] = list(filters.values())
@@ -107,7 +114,7 @@ def list_statement(filters: Mapping[str, str], before: tuple[float, str] | None,
         conditions.append("(k.created, k.id) < (?, ?)")
         parameters += before
     where = " AND ".join(conditions)
-    return f"{_RUNS} WHERE {where} ORDER BY k.created DESC, k.id DESC LIMIT ?", [*parameters, limit]
+    return f"{runs} WHERE {where} ORDER BY k.created DESC, k.id DESC LIMIT ?", [*parameters, limit]
 
 
 # -- claims -------------------------------------------------------------------------------------------------
@@ -178,7 +185,7 @@ def _fairly(candidates: Iterable[Row], running: Mapping[str, int]) -> list[str]:
 def records(database: Database, run_ids: Sequence[str]) -> list[RunRecord]:
     """These runs, in this order."""
     among, parameters = database.is_one_of(run_ids)
-    found = {row[0]: _record(row) for row in database.execute(f"{_RUNS} WHERE k.id {among}", parameters)}
+    found = {row[0]: _record(row) for row in database.execute(f"{_runs(database)} WHERE k.id {among}", parameters)}
     return [found[run_id] for run_id in run_ids]
 
 
