@@ -171,6 +171,23 @@ class GuardrailError(TaskError):
     """A task's output was refused by its guardrail, and the retries are used up."""
 
 
+class ToolExecutionFailedError(TaskError):
+    """A tool failed, and its policy (``tool_failure_policy``) is ``raise``.
+
+    Args:
+        message: What happened.
+        tool: The tool's name.
+        reason: Why the call failed.
+        path: The step's path.
+    """
+
+    def __init__(self, message: str, *, tool: str = "", reason: str = "", path: str = "") -> None:
+        super().__init__(message)
+        self.tool = tool
+        self.reason = reason
+        self.path = path
+
+
 class OutputFormatError(TaskError):
     """A task's output does not fit its ``output_pydantic`` or ``output_json`` model."""
 

@@ -152,7 +152,6 @@ def test_the_usage_of_own_calls_is_counted_limited_and_reset():
         ({"max_result_chars": 3}, "'max_result_chars' must be at least 200, or None, got 3"),
         ({"name": ""}, "'name' must not be empty"),
         ({"tool_failure_policy": "shrug"}, "'tool_failure_policy': Input should be 'ignore', 'warn' or 'raise'"),
-        ({"tool_failure_policy": "raise"}, "tool_failure_policy='raise' is not supported in this version"),
         ({"args_schema": 3}, "'args_schema': Input should be a subclass of BaseModel"),
     ],
 )

@@ -28,6 +28,7 @@ from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
+from quarterdeck.tools.failure import FailurePolicy
 from quarterdeck.tools.names import name_tools
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class Agent(Definition):
         inject_date: Tells the agent today's date.
         date_format: Its format (strftime).
         max_tokens: Upper limit of each answer, in tokens.
+        tool_failure_policy: What a failed tool call does to a task: ``ignore``, ``warn`` or ``raise``; None takes the
+            crew's.
         guardrail: Judges the answers of ``kickoff``: a function that is given the ``LiteAgentOutput`` and returns
             ``(True, output)`` or ``(False, why)``, a sentence, which a model checks, or a list of these. Tasks have
             their own.
@@ -91,7 +94,6 @@ class Agent(Definition):
         "knowledge_config": f"{_LATER} in this version",
         "knowledge_storage": f"{_LATER} in this version",
         "embedder": f"{_LATER} in this version",
-        "tool_failure_policy": f"{_LATER} in this version",
         "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
         "security_config": _LATER,
         "executor_class": f"{_LATER}: there is one loop",
@@ -123,6 +125,7 @@ class Agent(Definition):
     inject_date: bool = False
     date_format: str = "%Y-%m-%d"
     max_tokens: int | None = Field(default=None, ge=1)
+    tool_failure_policy: FailurePolicy | None = None
     guardrail: Any = None
     guardrail_max_retries: int = Field(default=3, ge=0)
 
@@ -238,6 +241,7 @@ class Agent(Definition):
         cache: bool = False,
         rate: RateLimit | None = None,
         step_callback: Callable[..., Any] | None = None,
+        policy: FailurePolicy | None = None,
     ) -> Answer:
         """Works on one conversation until there is an answer.
 
@@ -251,8 +255,10 @@ class Agent(Definition):
             cache: Whether the crew caches tool results.
             rate: The crew's rate limit, used where the agent has none.
             step_callback: The crew's.
+            policy: The task's ``tool_failure_policy``.
 
         Raises:
+            ToolExecutionFailedError: A tool failed, and the policy is ``raise``.
             TaskTimeoutError: It took longer than ``max_execution_time``.
             LLMError: A call to the model failed.
         """
@@ -271,6 +277,7 @@ class Agent(Definition):
             shrink=self.respect_context_window,
             cache=cache and self.cache,
             wait=self.waiter(run, path, rate),
+            policy=policy or self.tool_failure_policy or run.tool_failure_policy,
             on_step=distinct([self.step_callback, *self.callbacks, step_callback]),
             last=frozenset(name for name, tool in named.items() if isinstance(tool, CoworkerTool)),
         )

@@ -23,6 +23,7 @@ from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.receipts import issues, tool_receipts
 from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
 
@@ -109,8 +110,12 @@ async def _ended(
     except Exception as error:
         await run.end("failed", error=f"{type(error).__name__}: {error}")
         raise
-    await run.end("completed", output.raw)
-    return output.model_copy(update={"token_usage": run.usage, "cost_usd": run.cost_usd})
+    receipts = tool_receipts(run.finished)
+    found = issues(receipts)
+    await run.end("completed", output.raw, issues=found)
+    status = "completed_with_issues" if found else "completed"
+    more = {"tool_receipts": receipts, "issues": found, "status": status}
+    return output.model_copy(update={"token_usage": run.usage, "cost_usd": run.cost_usd, **more})
 
 
 class _Guarded:
@@ -189,6 +194,7 @@ def _output(
         cost_usd=run.cost_usd,
         status=status,
         ended_by=ended_by,
+        tool_receipts=tool_receipts(run.finished),
         messages=answer.messages,
     )
 

@@ -22,7 +22,7 @@ from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.base import never_cache
 from quarterdeck.tools.context import current_step
-from quarterdeck.tools.failure import ToolFailure
+from quarterdeck.tools.failure import FailurePolicy, ToolFailure
 from quarterdeck.tools.infer import Arguments
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class Delegation:
         cache: Whether the crew caches tool results.
         rate: The crew's rate limit.
         step_callback: The crew's.
+        policy: The task's ``tool_failure_policy``.
     """
 
     def __init__(
@@ -98,10 +99,11 @@ class Delegation:
         cache: bool = False,
         rate: RateLimit | None = None,
         step_callback: Callable[..., Any] | None = None,
+        policy: FailurePolicy | None = None,
     ) -> None:
         self.run = run
         self.team = team
-        self._shared: dict[str, Any] = {"cache": cache, "rate": rate, "step_callback": step_callback}
+        self._shared: dict[str, Any] = {"cache": cache, "rate": rate, "step_callback": step_callback, "policy": policy}
         self._begun = {p for p, event in run.finished.items() if p.startswith(f"{path}/") and _is_piece(event)}
 
     def tools(self, coworkers: Sequence[Coworker], chain: tuple[Coworker, ...]) -> list[BaseTool]:

@@ -11,16 +11,17 @@ from pydantic import BaseModel
 from quarterdeck.agent import prompts
 from quarterdeck.agent.steps import AgentAction, AgentFinish
 from quarterdeck.concurrency import call, finish_all
-from quarterdeck.errors import ContextTooLongError, MalformedResponseError, OutputFormatError
+from quarterdeck.errors import ContextTooLongError, MalformedResponseError, OutputFormatError, ToolExecutionFailedError
 from quarterdeck.events import LimitReached, ToolFinished
 from quarterdeck.llm import text_protocol
 from quarterdeck.llm.base import BaseLLM
 from quarterdeck.llm.structured import output_schema, parse
 from quarterdeck.llm.types import LLMRequest, LLMResponse, Message, OutputSchema, ToolCall, ToolSpec
 from quarterdeck.runtime.run import Run
-from quarterdeck.runtime.steps import llm_step, tool_step, unknown_tool_step
+from quarterdeck.runtime.steps import llm_step, raises, tool_step, unknown_tool_step
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.base import tool_spec
+from quarterdeck.tools.failure import FailurePolicy
 from quarterdeck.tools.names import name_tools
 
 _JSON_REPAIRS = 2
@@ -54,6 +55,7 @@ class Loop:
         cache: Whether results of equal tool calls are used again.
         wait: Awaited before each call to the model.
         on_step: Functions that are given each AgentAction and the AgentFinish.
+        policy: What a failed call does to the task, where the tool does not say.
         last: Names of the tools whose ``usage_limit`` means that the model has to answer now.
     """
 
@@ -71,6 +73,7 @@ class Loop:
     cache: bool = False
     wait: Callable[[], Awaitable[None]] | None = None
     on_step: Sequence[Callable[..., Any]] = ()
+    policy: FailurePolicy = "warn"
     last: frozenset[str] = frozenset()
     specs: tuple[ToolSpec, ...] = field(init=False)
     _schema: OutputSchema | None = field(init=False, default=None)
@@ -221,7 +224,15 @@ class Loop:
         if tool is None:
             event = await unknown_tool_step(self.run, path, item, self.tools, agent=self.role)
             return event, event.output
-        event = await tool_step(self.run, path, tool, item, agent=self.role, cache=self.cache)
+        policy = tool.tool_failure_policy or self.policy
+        event = await tool_step(self.run, path, tool, item, agent=self.role, cache=self.cache, policy=policy)
+        if raises(event):
+            raise ToolExecutionFailedError(
+                f"{self.role}: the tool {event.tool!r} failed ({event.reason}), its policy is raise: {event.output}",
+                tool=event.tool,
+                reason=event.reason,
+                path=path,
+            )
         text = self.run.results.cut(path, event.output, tool.max_result_chars)
         if text != event.output:
             self._offer(self.run.results.tool())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializeAsAny
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from quarterdeck.llm.types import Message, UsageMetrics
+from quarterdeck.runtime.receipts import ToolReceipt, failures
 
 
 class LiteAgentOutput(BaseModel):
@@ -20,6 +21,8 @@ class LiteAgentOutput(BaseModel):
         cost_usd: Its cost; None where a price is not known.
         status: ``completed``, or what ended it early.
         ended_by: The limit that ended it.
+        tool_receipts: The tool calls that it took, with what came of each.
+        issues: The failed tool calls that need attention, in words; ``status`` is then ``completed_with_issues``.
         messages: The conversation.
     """
 
@@ -32,7 +35,19 @@ class LiteAgentOutput(BaseModel):
     cost_usd: float | None = None
     status: str = "completed"
     ended_by: str = ""
+    tool_receipts: list[ToolReceipt] = Field(default_factory=list[ToolReceipt], repr=False)
+    issues: list[str] = Field(default_factory=list[str])
     messages: list[Message]
+
+    @property
+    def tool_failures(self) -> list[ToolReceipt]:
+        """The tool calls that failed, those left out whose policy is ``ignore``."""
+        return failures(self.tool_receipts)
+
+    @property
+    def has_tool_failures(self) -> bool:
+        """Whether one did."""
+        return bool(self.tool_failures)
 
     @property
     def usage_metrics(self) -> dict[str, int]:

@@ -63,7 +63,7 @@ def run(
     work = runnable.arun if isinstance(runnable, Flow) else runnable.akickoff
     output = run_sync(work(ask_missing(runnable.contract, given), **options))
     print(output.raw)
-    if output.status != "completed":
+    if output.partial:
         print(f"quarterdeck: the run ended as {output.status}: {output.reason}", file=sys.stderr)
         raise SystemExit(1)
 

@@ -77,8 +77,6 @@ class Chat:
                 output = await self._crew.akickoff(inputs, **{**self._options, "stream": False})
             except (InputError, RunError) as error:
                 raise ToolError(str(error)) from error
-            return (
-                output.raw if output.status == "completed" else f"Not finished ({output.reason}). So far: {output.raw}"
-            )
+            return output.raw if not output.partial else f"Not finished ({output.reason}). So far: {output.raw}"
 
         return run_crew

@@ -38,11 +38,13 @@ from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.receipts import issues, tool_receipts
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.verbose import printer
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask, task_names
 from quarterdeck.task.task import Task
+from quarterdeck.tools.failure import FailurePolicy
 
 _LATER = "is not supported"
 
@@ -80,6 +82,8 @@ class Crew(Definition):
         task_callback: Called with each ``TaskOutput``.
         before_kickoff_callbacks: Functions that are given the inputs, and may return others.
         after_kickoff_callbacks: Functions that are given the ``CrewOutput``, and may return another.
+        tool_failure_policy: What a failed tool call does to a task, where tool, task and agent do not say: ``ignore``,
+            ``warn`` (the default: it is an issue of the output) or ``raise``.
         inputs_model: A pydantic model that declares the inputs, with types, defaults and descriptions; by default each
             placeholder is a required input of any type.
         chat_llm: The model that talks with a person in ``quarterdeck chat``.
@@ -93,7 +97,6 @@ class Crew(Definition):
         "memory": f"{_LATER} in this version",
         "embedder": f"{_LATER} in this version",
         "knowledge_sources": f"{_LATER} in this version",
-        "tool_failure_policy": f"{_LATER} in this version",
         "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
         "prompt_file": _LATER,
         "security_config": _LATER,
@@ -123,6 +126,7 @@ class Crew(Definition):
     inputs_model: type[BaseModel] | None = None
     chat_llm: Any = None
     trained_agents_file: str | os.PathLike[str] | None = None
+    tool_failure_policy: FailurePolicy | None = None
 
     _rate: RateLimit | None = PrivateAttr(default=None)
     _hooks: tuple[Hook, ...] = PrivateAttr(default=())
@@ -280,6 +284,7 @@ class Crew(Definition):
 
     async def _within(self, run: Run, given: dict[str, Any], source: Source | None) -> CrewOutput:
         """Runs the crew in a run that is opened, and perhaps begun by a flow."""
+        run.tool_failure_policy = self.tool_failure_policy or run.tool_failure_policy
         planned: list[PlannedTask] = []
 
         async def prepare(given: dict[str, Any]) -> dict[str, Any]:
@@ -475,22 +480,25 @@ class Crew(Definition):
         output = self._output(run, execution, "completed", last)
         if run.ended:  # completed in an earlier segment
             return output.model_copy(update={"raw": run.ended.output})
+        found = output.issues
         for function in self.after_kickoff_callbacks:
             changed = await call(function, output)
             output = changed if isinstance(changed, CrewOutput) else output
         output = await intercept_output(output)
-        await run.end("completed", output.raw)
+        await run.end("completed", output.raw, issues=found)
         return output
 
     async def _stopped(self, run: Run, execution: Execution, stop: RunStopped) -> CrewOutput:
         finished = execution.finished()
         output = self._output(run, execution, stop.status, finished[-1] if finished else None)
         output.ended_by, output.reason = stop.ended_by, stop.reason
-        await run.end(output.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
+        await run.end(stop.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
         return output
 
     def _output(self, run: Run, execution: Execution, status: RunStatus, last: TaskOutput | None) -> CrewOutput:
         self._latest = run.usage.model_copy()
+        receipts = tool_receipts(run.finished)
+        found = issues(receipts) if status == "completed" else []
         return CrewOutput(
             raw=last.raw if last else run.last_text,
             pydantic=last.pydantic if last else None,
@@ -499,7 +507,9 @@ class Crew(Definition):
             token_usage=run.usage.model_copy(),
             cost_usd=run.cost_usd,
             run_id=run.id,
-            status=status,
+            tool_receipts=receipts,
+            issues=found,
+            status="completed_with_issues" if found else status,
         )
 
     def _verbose(self) -> bool:

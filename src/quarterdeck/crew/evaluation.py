@@ -200,7 +200,8 @@ async def _run(
     except RunError as error:
         done.error, done.seconds = f"{type(error).__name__}: {error}", time.perf_counter() - started
         return done, ()
-    done.status, done.error, done.seconds = output.status, output.reason, time.perf_counter() - started
+    done.status = "completed" if output.status == "completed_with_issues" else output.status
+    done.error, done.seconds = output.reason, time.perf_counter() - started
     done.tokens, done.cost_usd = output.token_usage.total_tokens, output.cost_usd
     return done, output.tasks_output
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from quarterdeck.events import RunStatus
 from quarterdeck.llm.types import UsageMetrics
+from quarterdeck.runtime.receipts import ToolReceipt, failures
 from quarterdeck.task.output import TaskOutput
+
+OutputStatus = RunStatus | Literal["completed_with_issues"]
+"""A run's status, or of a completed run: that tools failed, and nothing made up for it. The run's own status is
+``completed`` then, in the journal and on the server."""
 
 
 class CrewOutput(BaseModel):
@@ -23,8 +28,10 @@ class CrewOutput(BaseModel):
         token_usage: Tokens and calls of the whole run, each call counted once.
         cost_usd: Cost of the whole run; None where a model's price is not known.
         run_id: The run's id.
-        status: ``completed``; ``limited`` by the budget, ``cancelled``, ``in_doubt`` or ``pending_human_input``: then
-            the output is partial.
+        tool_receipts: All tool calls of the run, with what came of each; also those of tasks that were not finished.
+        issues: The failed tool calls that need attention, in words.
+        status: ``completed``, or ``completed_with_issues`` where there are some; ``limited`` by the budget,
+            ``cancelled``, ``in_doubt`` or ``pending_human_input``: then the output is partial.
         ended_by: The limit that ended it (such as ``max_llm_calls``), or the path of the step in doubt or of the
             question to a person.
         reason: The same in words, with what to do.
@@ -39,14 +46,26 @@ class CrewOutput(BaseModel):
     token_usage: UsageMetrics = Field(default_factory=UsageMetrics)
     cost_usd: float | None = None
     run_id: str = ""
-    status: RunStatus = "completed"
+    tool_receipts: list[ToolReceipt] = Field(default_factory=list[ToolReceipt], repr=False)
+    issues: list[str] = Field(default_factory=list[str])
+    status: OutputStatus = "completed"
     ended_by: str = ""
     reason: str = ""
 
     @property
     def partial(self) -> bool:
         """True where the run ended before its work was done."""
-        return self.status != "completed"
+        return self.status not in ("completed", "completed_with_issues")
+
+    @property
+    def tool_failures(self) -> list[ToolReceipt]:
+        """The tool calls that failed, those left out whose policy is ``ignore``."""
+        return failures(self.tool_receipts)
+
+    @property
+    def has_tool_failures(self) -> bool:
+        """Whether one did."""
+        return bool(self.tool_failures)
 
     @property
     def usage_metrics(self) -> dict[str, int]:

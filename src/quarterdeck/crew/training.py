@@ -165,7 +165,7 @@ async def train(
         run: RunOptions = {**options, "run_id": f"{train_id}/{number}", "human": listener, "stream": False}
         output = await asked.akickoff(inputs, **run)
         listener.accepted({str(item.name): item.raw for item in output.tasks_output})
-        if output.status != "completed":
+        if output.partial:
             raise RunError(f"training run {number} ended as {output.status}: {output.reason}")
     for agent in {agent.role: agent for agent in agents.values()}.values():
         if trained.get(agent.role, TrainedAgent()).feedback:

@@ -49,6 +49,7 @@ class RunFinished(Event):
         usage: Tokens and calls of the whole run, by ``UsageMetrics``' names.
         cost_usd: Cost of the whole run; None where a price is not known.
         seconds: Time that the run was under way.
+        issues: Of a completed run: the failed tool calls that need attention, in words.
     """
 
     type: ClassVar[str] = "run.finished"
@@ -59,6 +60,7 @@ class RunFinished(Event):
     usage: dict[str, int] = field(default_factory=dict[str, int])
     cost_usd: float | None = None
     seconds: float = 0.0
+    issues: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,7 @@ class KickoffFinished(Event):
         usage: Its tokens and calls, by ``UsageMetrics``' names.
         cost_usd: Its cost; None where a price is not known.
         seconds: Time from its start in this segment.
+        issues: As in ``RunFinished``.
     """
 
     type: ClassVar[str] = "kickoff.finished"
@@ -101,6 +104,7 @@ class KickoffFinished(Event):
     usage: dict[str, int] = field(default_factory=dict[str, int])
     cost_usd: float | None = None
     seconds: float = 0.0
+    issues: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +322,7 @@ class ToolFinished(Event):
         cached: True where an earlier result was used again.
         seconds: Time the tool took.
         is_answer: True where the output is the task's answer (``result_as_answer``).
+        policy: What a failed call does to the task: ``ignore``, ``warn`` or ``raise``; "" where it did not fail.
         changed: True where a hook changed the output: it is not what an equal call would give.
     """
 
@@ -332,6 +337,7 @@ class ToolFinished(Event):
     cached: bool = False
     seconds: float = 0.0
     is_answer: bool = False
+    policy: str = ""
     changed: bool = False
 
 

@@ -7,7 +7,7 @@ is part of has them below the part's path, such as ``write/1/crew/1/research/1/l
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -90,11 +90,18 @@ class Part(Run):
             self.ended = RunFinished(status="completed", output=ended.output)
         return began.inputs
 
-    async def end(self, status: RunStatus, output: str = "", error: str = "", ended_by: str = "") -> None:
+    async def end(
+        self,
+        status: RunStatus,
+        output: str = "",
+        error: str = "",
+        ended_by: str = "",
+        issues: Sequence[str] = (),
+    ) -> None:
         """Records how the part ended."""
         if self.ended:
             return
-        self.ended = RunFinished(status=status, output=output, error=error, ended_by=ended_by)
+        self.ended = RunFinished(status=status, output=output, error=error, ended_by=ended_by, issues=list(issues))
         began = self._whole.kickoffs.get(self._path)
         event = KickoffFinished(
             path=self._path,
@@ -105,6 +112,7 @@ class Part(Run):
             usage=self.usage.model_dump(),
             cost_usd=self.cost_usd,
             seconds=round(time.monotonic() - self._began, 6),
+            issues=list(issues),
         )
         await self._whole.record(event)
 

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
 
@@ -42,6 +42,7 @@ from quarterdeck.runtime.human import HumanAnswer, HumanInput, current_human_inp
 from quarterdeck.runtime.journal import OpenRun, open_journal
 from quarterdeck.runtime.options import RunOptions, check_options
 from quarterdeck.tools.cache import ToolCache
+from quarterdeck.tools.failure import FailurePolicy
 from quarterdeck.tools.large import ResultStore
 from quarterdeck.tools.usage import ToolUsage
 
@@ -87,6 +88,7 @@ class Run:
         answers: Mapping[str, HumanAnswer] | None = None,
     ) -> None:
         self.id = run_id
+        self.tool_failure_policy: FailurePolicy = "warn"
         self.meter = Meter(budget or Budget())
         self.usage = UsageMetrics()
         self.stream = stream
@@ -231,7 +233,14 @@ class Run:
                 "give the same inputs or none, or another run_id"
             )
 
-    async def end(self, status: RunStatus, output: str = "", error: str = "", ended_by: str = "") -> None:
+    async def end(
+        self,
+        status: RunStatus,
+        output: str = "",
+        error: str = "",
+        ended_by: str = "",
+        issues: Sequence[str] = (),
+    ) -> None:
         """Records how the run ended. A run that is taken up again after this goes on from its steps."""
         self._task = None  # there is nothing left to interrupt
         if self._timer:
@@ -246,6 +255,7 @@ class Run:
             usage=self.usage.model_dump(),
             cost_usd=self.cost_usd,
             seconds=round(self._earlier_seconds + time.monotonic() - self._began, 6),
+            issues=list(issues),
         )
         await self.record(event)
         self.ended = event

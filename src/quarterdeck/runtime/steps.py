@@ -33,6 +33,7 @@ from quarterdeck.runtime.run import Run
 from quarterdeck.tools import BaseTool
 from quarterdeck.tools.call import call_tool
 from quarterdeck.tools.context import StepContext
+from quarterdeck.tools.failure import FailurePolicy
 from quarterdeck.tools.result import ToolResult
 
 
@@ -121,7 +122,14 @@ async def _send(
 
 
 async def tool_step(
-    run: Run, path: str, tool: BaseTool, call: ToolCall, *, agent: str = "", cache: bool = False
+    run: Run,
+    path: str,
+    tool: BaseTool,
+    call: ToolCall,
+    *,
+    agent: str = "",
+    cache: bool = False,
+    policy: FailurePolicy = "warn",
 ) -> ToolFinished:
     """One call of a tool, or its result from the journal. An error of the tool is a result too.
 
@@ -132,12 +140,14 @@ async def tool_step(
         call: What the model asked for.
         agent: Role of the agent that calls, for the events.
         cache: Whether an earlier result of the same call in this run may be used.
+        policy: What a failure does to the task. A failed call that ended the run (``raise``) is made again when the
+            run goes on.
 
     Raises:
         RunStopped: The run has been stopped, a limit is reached, or a call that must not be repeated is in doubt.
     """
     done = run.finished.get(path)
-    if isinstance(done, ToolFinished):
+    if isinstance(done, ToolFinished) and not raises(done):
         _replay(run, tool, done, cache)
         return done
     run.check()
@@ -180,9 +190,16 @@ async def tool_step(
         seconds=round(result.seconds, 6),
         is_answer=result.is_answer,
         changed=changed,
+        policy="" if result.ok else policy,
     )
     await run.record(event)
     return event
+
+
+def raises(event: ToolFinished) -> bool:
+    """Whether a call's failure ends the task. What the model got wrong, or was not allowed, does not: it is told."""
+    told = ("invalid_input", "unknown_tool", "usage_limit", "blocked")
+    return not event.ok and event.policy == "raise" and event.reason not in told
 
 
 async def unknown_tool_step(

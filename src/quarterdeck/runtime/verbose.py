@@ -43,7 +43,8 @@ def line(event: Event) -> str | None:
             return f"{event.path or 'run'}: limit {event.limit} of {event.allowed:g} reached"
         case RunFinished():
             tokens = event.usage.get("total_tokens", 0)
-            return f"run {event.run_id}: {event.status}, {tokens} tokens, {event.seconds:.1f} s"
+            noted = "".join(f"\n  issue: {issue}" for issue in event.issues)
+            return f"run {event.run_id}: {event.status}, {tokens} tokens, {event.seconds:.1f} s{noted}"
         case _:
             return None
 

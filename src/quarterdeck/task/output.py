@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
 from quarterdeck.llm.types import Message
+from quarterdeck.runtime.receipts import ToolReceipt, failures
 
 OutputFormat = Literal["raw", "json", "pydantic"]
 
@@ -24,6 +25,7 @@ class TaskOutput(BaseModel):
         json_dict: The dict, for ``output_json``.
         agent: The role of the agent that did it.
         output_format: Which of the three forms it is.
+        tool_receipts: The tool calls that it took, with what came of each.
         messages: The conversation that led to it; empty where the task was done in an earlier segment.
     """
 
@@ -37,7 +39,18 @@ class TaskOutput(BaseModel):
     json_dict: dict[str, Any] | None = None
     agent: str
     output_format: OutputFormat = "raw"
+    tool_receipts: list[ToolReceipt] = Field(default_factory=list[ToolReceipt], repr=False)
     messages: list[Message] = Field(default_factory=list[Message], repr=False)
+
+    @property
+    def tool_failures(self) -> list[ToolReceipt]:
+        """The tool calls that failed, those left out whose policy is ``ignore``."""
+        return failures(self.tool_receipts)
+
+    @property
+    def has_tool_failures(self) -> bool:
+        """Whether one did."""
+        return bool(self.tool_failures)
 
     @property
     def summary(self) -> str:

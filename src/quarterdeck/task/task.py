@@ -22,6 +22,7 @@ from quarterdeck.runtime.options import RunOptions
 from quarterdeck.task import alone
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.tools import BaseTool
+from quarterdeck.tools.failure import FailurePolicy
 
 _LATER = "is not supported"
 
@@ -60,6 +61,8 @@ class Task(Definition):
             a sentence, which a model checks (``LLMGuardrail``).
         guardrails: Several, in order.
         guardrail_max_retries: How often each may send the task back. Default 3.
+        tool_failure_policy: What a failed tool call does to the task: ``ignore``, ``warn`` (notes it in the output) or
+            ``raise``; None takes the agent's, then the crew's, then ``warn``. A tool's own comes first.
         human_input: Asks a person before the output is accepted; feedback sends the task back, as often as needed.
         markdown: Asks for Markdown.
         allow_crewai_trigger_context: Whether it is told the input ``crewai_trigger_payload``; None: the first task of a
@@ -70,7 +73,6 @@ class Task(Definition):
     not_supported: ClassVar[Mapping[str, str]] = {
         "converter_cls": f"{_LATER}: answers are checked against the model and repaired",
         "input_files": f"{_LATER} in this version",
-        "tool_failure_policy": f"{_LATER} in this version",
         "security_config": _LATER,
         "max_retries": "is called guardrail_max_retries",
     }
@@ -91,6 +93,7 @@ class Task(Definition):
     guardrail: Any = None
     guardrails: Any = Field(default_factory=list[Any])
     guardrail_max_retries: int = Field(default=3, ge=0)
+    tool_failure_policy: FailurePolicy | None = None
     human_input: bool = False
     markdown: bool = False
     allow_crewai_trigger_context: bool | None = None

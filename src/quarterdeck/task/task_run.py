@@ -31,6 +31,7 @@ from quarterdeck.errors import (
 )
 from quarterdeck.events import GuardrailFinished, TaskFailed, TaskFinished, TaskStarted, scope
 from quarterdeck.llm.structured import output_schema, parse
+from quarterdeck.runtime.receipts import tool_receipts
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.steps import human_step
 from quarterdeck.task.condition import wanted
@@ -100,7 +101,7 @@ class TaskRun:
         planned, role = self.planned, self.planned.persona.role
         done = self.run.finished.get(planned.name)
         if isinstance(done, TaskFinished):
-            output = _restore(done.output, self.task.answer_model)
+            output = self._receipted(_restore(done.output, self.task.answer_model))
             self.task.set_latest(output)
             return output
         self.run.check()
@@ -119,7 +120,7 @@ class TaskRun:
             task=planned.name,
             agent=role,
             index=planned.index,
-            output=output.model_dump(mode="json", exclude={"messages"}),
+            output=output.model_dump(mode="json", exclude={"messages", "tool_receipts"}),
             seconds=round(time.perf_counter() - started, 6),
         )
         await self.run.record(finished)
@@ -129,8 +130,13 @@ class TaskRun:
     async def _done(self) -> TaskOutput:
         self.context = await before_task(self.planned, self.context)
         output = await (self._approved() if self.task.human_input else self._guarded(""))
-        output = await after_task(self.planned, output)
+        output = self._receipted(await after_task(self.planned, output))
         await self._deliver(output)
+        return output
+
+    def _receipted(self, output: TaskOutput) -> TaskOutput:
+        """The output with the tool calls that it took: they are read from the run's steps, and kept there alone."""
+        output.tool_receipts = tool_receipts(self.run.finished, self.planned.name)
         return output
 
     def _skipped(self) -> TaskOutput:
@@ -230,6 +236,7 @@ class TaskRun:
             cache=self.cache,
             rate=self.rate,
             step_callback=self.step_callback,
+            policy=task.tool_failure_policy,
         )
 
     def _coworker_tools(self, path: str) -> list[BaseTool]:
@@ -237,7 +244,13 @@ class TaskRun:
         if planned.team is None:
             return []
         delegation = Delegation(
-            self.run, path, planned.team, cache=self.cache, rate=self.rate, step_callback=self.step_callback
+            self.run,
+            path,
+            planned.team,
+            cache=self.cache,
+            rate=self.rate,
+            step_callback=self.step_callback,
+            policy=self.task.tool_failure_policy,
         )
         first = Coworker(planned.persona.role, planned.agent, planned.persona)
         return delegation.tools(planned.coworkers, (first,))

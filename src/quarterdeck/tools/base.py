@@ -69,8 +69,8 @@ class BaseTool(BaseModel):
         result_as_answer: The result is the task's answer; the agent adds no words of its own.
         max_usage_count: How often it may be called in one run; None: no limit.
         env_vars: The environment variables that it reads.
-        tool_failure_policy: What a failed call does to the task. The model is told and goes on; ``raise``, CrewAI's
-            third choice, is not there yet.
+        tool_failure_policy: What a failed call does to the task: ``warn`` (the default) notes it in the output,
+            ``ignore`` does not, ``raise`` ends the task. None takes the task's, the agent's, the crew's.
         timeout: Time limit of one call in seconds; None: no limit.
         retry: ``safe``: a call that a crash interrupted is made again, with the same ``step_key()``.
             ``never``: it is not; the run stops and asks. Results of such a tool are never taken from the cache.
@@ -369,8 +369,6 @@ def _check_limits(tool: BaseTool) -> None:
         value = getattr(tool, name)
         if value is not None and value < limit:
             raise ConfigError(f"{type(tool).__name__}: {name!r} must be at least {limit}, or None, got {value}")
-    if tool.tool_failure_policy == "raise":
-        raise ConfigError(f"{type(tool).__name__}: tool_failure_policy='raise' is not supported in this version")
     if not tool.name.strip():
         raise ConfigError(f"{type(tool).__name__}: 'name' must not be empty")
 

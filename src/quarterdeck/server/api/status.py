@@ -107,6 +107,8 @@ def _end(
         body["ended_by"] = record.ended_by
     if record.state != "completed" or (end is not None and end.status == "limited"):
         body["partial"] = True
+    if end is not None and end.issues:
+        body["issues"] = end.issues
     body["result_json"] = amp.structured(finished[-1]) if finished else None
     if dialect == "runtime":
         body["result"] = output
