@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from quarterdeck import Task
+from quarterdeck import Agent, Crew, Task
 from quarterdeck.errors import ConfigError
+from quarterdeck.hooks import before_llm_call
 from quarterdeck.project import CrewBase, agent, crew, load_target, task
 from quarterdeck.project.imports import first_on_path
+from quarterdeck.testing import ScriptedLLM
 
 AGENTS = """\
     researcher:
@@ -271,6 +273,39 @@ def test_what_a_method_returns_is_checked() -> None:
         Wrong().mate()  # type: ignore[call-arg]
     with pytest.raises(ConfigError, match=r"Wrong\.crew\(\) must return a Crew, it returned NoneType"):
         Wrong().crew()  # type: ignore[call-arg]
+
+
+def test_hooks_of_the_class_are_its_crews() -> None:
+    """Methods marked as hooks are called in the runs of this class's crew alone."""
+    seen: list[str] = []
+
+    @CrewBase
+    class Hooked:
+        @before_llm_call
+        def note(self, context: Any) -> None:
+            seen.append(type(self).__name__)
+
+        @agent
+        def mate(self) -> Agent:
+            return Agent(role="Mate", goal="Help", llm=ScriptedLLM(["done"]))
+
+        @task
+        def work(self) -> Task:
+            return Task(description="Work.", expected_output="", agent=self.mate())
+
+        @crew
+        def crew(self) -> Crew:
+            return Crew(agents=self.agents, tasks=self.tasks)  # type: ignore[attr-defined]
+
+    hooked = Hooked().crew()
+    other = Crew(
+        tasks=[Task(description="x", expected_output="", agent=Agent(role="R", goal="G", llm=ScriptedLLM(["y"])))]
+    )
+    other.kickoff()
+    assert seen == []
+    hooked.kickoff()
+    assert seen == ["Hooked"]
+    assert len(Hooked().crew().hooks) == len(hooked.hooks) == 1
 
 
 def test_a_module_is_found_beside_the_file(write: Callable[..., Path]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quarterdeck.errors import ConfigError, InputError
 from quarterdeck.project import Registry, load_agent, load_crew, load_crew_and_kickoff, load_target
@@ -148,6 +151,17 @@ def test_crewais_form(write: Callable[..., Path]) -> None:
     assert crew.contract.required == ()
 
 
+def test_a_hierarchical_crew(write: Callable[..., Path]) -> None:
+    """The manager is one of the agents, by name; its tasks need no agent."""
+    text = YAML.replace("name: harbour-report", "process: hierarchical\n    manager_agent: writer")
+    text = text.replace("        agent: writer\n", "")
+    crew, _ = load_crew(write(FILES | {"crew.yaml": text}))
+    assert [agent.role for agent in crew.agents] == ["Surveyor of {harbour}"]
+    assert crew.manager_agent is not None
+    assert crew.manager_agent.role == "Writer"
+    assert crew.tasks[1].agent is None
+
+
 def test_it_runs_with_its_defaults(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """``load_crew_and_kickoff``, and an agent alone."""
     folder = write(JSON_FILES)
@@ -223,6 +237,71 @@ def test_errors_name_file_line_and_field(
     with pytest.raises(ConfigError) as raised:
         load_crew(folder)
     assert said in str(raised.value)
+
+
+BITS = [
+    *(
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "\n",
+        "  ",
+        "null",
+        "~",
+        "1",
+        "&a ",
+        "*a",
+        "<<: *a",
+        "'",
+        '"',
+        "|",
+        "> ",
+        ",",
+        "//",
+        "/*",
+    ),
+    *(
+        "{x}",
+        "{ x }",
+        "!!python/object:os.system",
+        "!!binary x",
+        "2024-01-01",
+        "\t",
+        "\0",
+        "agents",
+        "custom:../x",
+        "é",
+    ),
+    *("ReadFile: {root: 3}", "{python: os.nope}", "{python: 3}", "1e999", ".nan", "? a"),
+]
+
+
+@given(
+    name=st.sampled_from(["crew.yaml", "crew.jsonc", "agents/surveyor.jsonc"]),
+    changes=st.lists(
+        st.tuples(st.integers(0, 2000), st.integers(0, 8), st.sampled_from(["", *BITS])), min_size=1, max_size=3
+    ),
+)
+def test_a_spoilt_file_is_a_crew_or_one_clear_error(name: str, changes: list[tuple[int, int, str]]) -> None:
+    """Whatever is put into a file or taken out of it: never another error than ours, and it names a file."""
+    files = {path: textwrap.dedent(text) for path, text in (FILES | JSON_FILES).items()}
+    for at, taken, put in changes:
+        at %= len(files[name])
+        files[name] = files[name][:at] + put + files[name][at + taken :]
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in files.items():
+            file = Path(folder) / path
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        said = folder
+        try:
+            load_crew(Path(folder) / ("crew.yaml" if name == "crew.yaml" else "crew.jsonc"))
+        except ConfigError as error:
+            said = str(error)
+        assert folder in said
 
 
 def test_no_crew_there(tmp_path: Path) -> None:

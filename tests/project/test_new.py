@@ -98,6 +98,7 @@ def test_a_flow_project(tmp_path: Path, command: Any, provider: LoopbackServer, 
     assert "Researcher of the harbour" in ran.stderr
     assert len(provider.requests) == 4  # it is too long, and shortened twice
 
+    (folder / ".env").write_text(f"QUARTERDECK_TOKEN={environment.pop('QUARTERDECK_TOKEN')}\n")
     assert serve_and_kickoff(folder, environment, "tide-watch", {"topic": "the sea"}) == "A report."
 
 

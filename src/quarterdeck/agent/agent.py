@@ -94,6 +94,7 @@ class Agent(Definition):
         "knowledge_config": f"{_LATER} in this version",
         "knowledge_storage": f"{_LATER} in this version",
         "embedder": f"{_LATER} in this version",
+        "cache_handler": f"{_LATER}: results are kept by the run, with Crew(cache=True)",
         "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
         "security_config": _LATER,
         "executor_class": f"{_LATER}: there is one loop",

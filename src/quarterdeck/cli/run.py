@@ -90,9 +90,9 @@ def load(target: str, crew: str | None, model: str | None) -> Runnable:
         ConfigError: There is none, or several and none is named.
     """
     from quarterdeck.project import Registry
-    from quarterdeck.project.folder import load_env
+    from quarterdeck.project.folder import load_env_of
 
-    load_env(Path(target) if Path(target).is_dir() else Path.cwd())
+    load_env_of([target])
     if model:
         os.environ["QUARTERDECK_MODEL"] = model  # for agents that name none
     registry = Registry.load([target])

@@ -48,9 +48,11 @@ def serve(
     """Serves crews over HTTP: durable, with a worker in the process."""
     needs_server()
     from quarterdeck.project import Registry
+    from quarterdeck.project.folder import load_env_of
     from quarterdeck.server.serve import bound, run_server
     from quarterdeck.server.settings import Settings
 
+    load_env_of(targets)
     registry = Registry.load(targets)
     settings = Settings(
         database=database,
@@ -76,10 +78,12 @@ def worker(
     """Runs crews for servers that use the same database, and sends their webhooks."""
     needs_server()
     from quarterdeck.project import Registry
+    from quarterdeck.project.folder import load_env_of
     from quarterdeck.server.serve import run_workers
     from quarterdeck.server.settings import Settings
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    load_env_of(targets)
     registry = Registry.load(targets)
     print(f"worker for {', '.join(f'{name}@{version}' for name, version in registry.versions())}", flush=True)
     settings = Settings(database=database, concurrency=concurrency, dev=dev, webhook_secret=webhook_secret(database))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -241,11 +241,14 @@ def _by_task(crew: Crew, criteria: str | Mapping[str, str] | None) -> dict[str, 
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None
+    return sum(values) / len(values) if values else None
 
 
 def _spread(values: Sequence[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
+    mean = _mean(values)
+    if mean is None or len(values) < 2:
+        return None
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

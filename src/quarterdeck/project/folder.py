@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,6 +67,17 @@ def _type(pyproject: Path) -> str | None:
                 raise ConfigError(f"{shown(pyproject)}: tool.{name}.type must be 'crew' or 'flow', got {kind!r}")
             return kind
     return None
+
+
+def load_env_of(targets: Iterable[str]) -> None:
+    """Sets the variables of the ``.env`` of each target that is a folder, and of the current folder.
+
+    Raises:
+        ConfigError: A line is no assignment.
+    """
+    places = [Path(target.rpartition("=")[2]) for target in targets]
+    for folder in dict.fromkeys([*(place for place in places if place.is_dir()), Path()]):
+        load_env(folder)
 
 
 def load_env(folder: Path) -> None:

@@ -96,8 +96,8 @@ def shown(path: Path) -> str:
 def _load_yaml(text: str) -> tuple[Any, dict[Keys, int]]:
     import yaml
 
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         lines: dict[Keys, int] = {}
         value = None if node is None else _value(loader, node, (), lines, ())
