@@ -196,6 +196,24 @@ class MethodFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackReceived(Event):
+    """A person's feedback on a method's result is there, and what it means: the flow goes on.
+
+    Args:
+        method: The method's name.
+        call: The call's number among those of the method, from 1.
+        feedback: What the person said.
+        outcome: The outcome that it means; None where the method has none.
+    """
+
+    type: ClassVar[str] = "feedback.received"
+    method: str
+    call: int = 1
+    feedback: str = ""
+    outcome: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodFailed(Event):
     """A flow's method has raised an error; the run fails."""
 
@@ -433,6 +451,7 @@ AnyEvent = (
     | TaskFailed
     | MethodStarted
     | MethodFinished
+    | FeedbackReceived
     | MethodFailed
     | LLMStarted
     | LLMDelta

@@ -11,7 +11,8 @@ from quarterdeck.errors import ConfigError
 from quarterdeck.flow.conditions import Condition, ConditionLike, as_condition
 
 if TYPE_CHECKING:
-    from quarterdeck.flow.feedback import Feedback
+    from quarterdeck.flow.human_feedback import Feedback
+    from quarterdeck.flow.persistence import Persisting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,7 +30,8 @@ class Mark:
         router: Whether its result is a label.
         emit: The labels that it may give; None: not said.
         seconds: Its time limit.
-        feedback: Whom it asks about its result, and how.
+        feedback: How a person is asked about its result.
+        persisting: Where the state is saved after it.
     """
 
     start: bool = False
@@ -39,6 +41,7 @@ class Mark:
     emit: tuple[str, ...] | None = None
     seconds: float | None = None
     feedback: Feedback | None = None
+    persisting: Persisting | None = None
 
 
 def mark_of(function: Any) -> Mark | None:

@@ -12,10 +12,14 @@ from enum import Enum
 from typing import Any, Protocol
 
 from quarterdeck.concurrency import call as call_function
+from quarterdeck.concurrency import call_in_thread
 from quarterdeck.errors import JournalError, JournalMismatchError, RunStopped, TaskTimeoutError
-from quarterdeck.events import MethodFailed, MethodFinished, MethodStarted
+from quarterdeck.events import FeedbackReceived, MethodFailed, MethodFinished, MethodStarted
+from quarterdeck.flow.asking import Question, result_of
 from quarterdeck.flow.definition import Graph, Method
-from quarterdeck.flow.state import Fork, State, StateKind, dump
+from quarterdeck.flow.human_feedback import Feedback, HumanFeedbackResult
+from quarterdeck.flow.persistence import Persisting
+from quarterdeck.flow.state import Fork, State, StateKind, dump, id_of
 from quarterdeck.flow.triggers import Call, Triggers
 from quarterdeck.flow.values import from_json, to_json
 from quarterdeck.runtime.place import Place, at
@@ -27,9 +31,11 @@ _fork: ContextVar[tuple[Execution, State] | None] = ContextVar("quarterdeck_flow
 
 
 class Bound(Protocol):
-    """What an execution needs of the flow's object: its methods, and this limit."""
+    """What an execution needs of the flow's object besides its methods."""
 
+    name: str
     max_method_calls: int
+    persisting: Persisting | None
 
 
 class Execution:
@@ -47,6 +53,8 @@ class Execution:
     def __init__(self, flow: Bound, graph: Graph, kind: StateKind, run: Run, state: State, payload: Any = None) -> None:
         self.run = run
         self.outputs: list[Any] = []
+        self.feedback: list[HumanFeedbackResult] = []
+        self.question: Question | None = None  # the one that the run waits for
         self._flow = flow
         self._graph = graph
         self._kind = kind
@@ -54,8 +62,12 @@ class Execution:
         self._payload = payload
         self._triggers = Triggers(graph.rules)
         self._results: dict[str, Any] = {}
+        self._given_by: dict[str, HumanFeedbackResult] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._commit = asyncio.Lock()
+        marks = [method.mark for method in graph.methods.values()]
+        self._saves = flow.persisting is not None or any(mark.persisting for mark in marks)
+        self._keeps = self._saves or any(mark.feedback for mark in marks)
         self._context = contextvars.copy_context()
 
     @property
@@ -110,15 +122,17 @@ class Execution:
         due = {call.path: call for call in self._triggers.begin()}
         last: MethodFinished | None = None
         for path, event in list(self.run.finished.items()):
-            if not isinstance(event, MethodFinished) or path.count("/") > 1:  # of a flow within a method
-                continue
-            call = due.pop(path, None)
+            if not isinstance(event, MethodFinished | FeedbackReceived) or path != _path_of(event):
+                continue  # another step, or one of a flow within a method
+            call = due.get(f"{event.method}/{event.call}")
             if call is None:
                 raise JournalMismatchError(f"the journal has a call {path!r} that this flow does not lead to")
-            last = event
-            self._results[path] = from_json(event.result, event.result_classes)
-            self.outputs.append(self._results[path])
-            due |= {made.path: made for made in self._triggers.finish(call, event.label)}
+            if isinstance(event, MethodFinished):
+                last = event
+                self._keep(call, from_json(event.result, event.result_classes))
+            if isinstance(event, FeedbackReceived) or self._graph.methods[call.method].mark.feedback is None:
+                del due[call.path]
+                due |= {made.path: made for made in self._advance(call, event)}
         if last:
             self._state = self._kind.restore(last.state, last.state_classes)
         return list(due.values())
@@ -140,17 +154,24 @@ class Execution:
                 f"method {call.method!r} was called more than max_method_calls={self._flow.max_method_calls} times: "
                 "the flow loops without end, or needs a higher limit"
             )
-        self.run.emit(MethodStarted(path=call.path, method=call.method, call=call.number, trigger=call.trigger))
-        started = time.perf_counter()
         try:
-            with at(Place(self.run, call.path)):
-                result = await _within(method, self._call(method, call))
-            await self._finish(method, call, fork, result, started)
+            if call.path not in self._results:  # else it has waited for a person
+                await self._work(method, call, fork)
+            if method.mark.feedback is not None:
+                await self._ask(method.mark.feedback, call)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             if not isinstance(error, JournalError):
                 await self.run.record(MethodFailed(path=call.path, method=call.method, call=call.number, error=text))
             raise
+
+    async def _work(self, method: Method, call: Call, fork: Fork | None) -> None:
+        """Calls a method, and keeps its result."""
+        self.run.emit(MethodStarted(path=call.path, method=call.method, call=call.number, trigger=call.trigger))
+        started = time.perf_counter()
+        with at(Place(self.run, call.path)):
+            result = await _within(method, self._call(method, call))
+        await self._finish(method, call, fork, result, started)
 
     def _call(self, method: Method, call: Call) -> Awaitable[Any]:
         function: Callable[..., Any] = getattr(self._flow, method.name)
@@ -160,27 +181,67 @@ class Execution:
 
     def _given(self, call: Call) -> Any:
         """What a call is given: the result of the call that led to it."""
-        return self._results.get(call.given)
+        return self._given_by.get(call.given, self._results.get(call.given))
 
     async def _finish(self, method: Method, call: Call, fork: Fork | None, result: Any, started: float) -> None:
         """Keeps a call's result, and begins what it leads to. One at a time: the journal's order is the rules'."""
-        label = _label(result) if method.router else None
+        label = _label(result) if method.router and method.mark.feedback is None else None
         if label is not None and method.mark.emit is not None and label not in method.labels:
             logger.warning("router %s gave %r, which is not in its emit %s", method.name, label, list(method.labels))
         async with self._commit:
             if fork:
                 fork.merge_into(self._state)
-            if self.run.watched:
-                await self.run.record(self._finished(method, call, result, label, started))
-            self._results[call.path] = result
-            self.outputs.append(result)
-            calls = self._triggers.finish(call, label)
-            if self.run.stopped is None:
-                self._launch(calls)
+            _fork.set(None)
+            event = self._finished(method, call, result, label, started)
+            if persisting := method.mark.persisting or self._flow.persisting:
+                await self._save(persisting, method.name, event.state)
+            await self.run.record(event)
+            self._keep(call, result)
+            if method.mark.feedback is None:
+                self._go_on(self._advance(call, event))
+
+    def _keep(self, call: Call, result: Any) -> None:
+        self._results[call.path] = result
+        self.outputs.append(result)
+
+    def _advance(self, call: Call, event: MethodFinished | FeedbackReceived) -> list[Call]:
+        """What a finished call leads to."""
+        if isinstance(event, MethodFinished):
+            return self._triggers.finish(call, event.label)
+        feedback = self._graph.methods[call.method].mark.feedback
+        assert feedback
+        result = result_of(event, feedback, self._results[call.path])
+        self._given_by[call.path] = result
+        self.feedback.append(result)
+        return self._triggers.finish(call, event.outcome)
+
+    def _go_on(self, calls: Sequence[Call]) -> None:
+        if self.run.stopped is None:
+            self._launch(calls)
+
+    async def _ask(self, feedback: Feedback, call: Call) -> None:
+        """Asks a person about a call's result, and goes on with the answer."""
+        question = Question(self._flow, self.run, call, feedback, self._results[call.path], id_of(self._state))
+        try:
+            event = await question.answered()
+        except RunStopped:
+            if question.pending:
+                self.question = question
+            raise
+        async with self._commit:
+            await self.run.record(event)
+            self._go_on(self._advance(call, event))
+
+    async def _save(self, persisting: Persisting, method: str, state: dict[str, Any]) -> None:
+        await call_in_thread(persisting.store().save_state, id_of(self._state), method, state)
+        if persisting.verbose:
+            logger.info("flow %s: state %s is saved after %s", self._flow.name, id_of(self._state), method)
 
     def _finished(self, method: Method, call: Call, result: Any, label: str | None, started: float) -> MethodFinished:
-        strict = self.run.kept
-        state, state_classes = dump(self._state, f"flow {type(self._flow).__name__}: state", strict=strict)
+        if not (self.run.watched or self._keeps):  # nobody will see it
+            return MethodFinished(path=call.path, method=call.method, call=call.number, label=label)
+        strict = self.run.kept or self._saves
+        state, state_classes = dump(self._state, f"flow {self._flow.name}: state", strict=strict)
         kept, result_classes = to_json(result, f"method {method.name!r}: its result", strict=strict)
         return MethodFinished(
             path=call.path,
@@ -193,6 +254,12 @@ class Execution:
             state_classes=state_classes,
             seconds=round(time.perf_counter() - started, 6),
         )
+
+
+def _path_of(event: MethodFinished | FeedbackReceived) -> str:
+    """The path that an event of this flow's own methods has."""
+    call = f"{event.method}/{event.call}"
+    return call if isinstance(event, MethodFinished) else f"{call}/feedback"
 
 
 def _label(result: Any) -> str | None:

@@ -10,28 +10,31 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args
 
 from pydantic import BaseModel
 
-from quarterdeck.concurrency import run_sync
+from quarterdeck.concurrency import call_in_thread, run_sync
 from quarterdeck.crew.contract import Contract
-from quarterdeck.errors import ConfigError, InputError, JournalError, RunStopped
+from quarterdeck.errors import ConfigError, JournalError, RunStopped
 from quarterdeck.events import RunStatus, scope
+from quarterdeck.flow.asking import Pending, ask_line
 from quarterdeck.flow.conditions import and_, or_
 from quarterdeck.flow.decorators import listen, router, start
 from quarterdeck.flow.definition import Graph, graph_of
 from quarterdeck.flow.execution import Execution
+from quarterdeck.flow.flow_config import InputProvider
+from quarterdeck.flow.human_feedback import HumanFeedbackResult
+from quarterdeck.flow.inputs import PAYLOAD, RESTORE, Inputs, inputs_of, load_state, refuse
 from quarterdeck.flow.output import FlowOutput, as_text
+from quarterdeck.flow.persistence import FlowPersistence, Persisting, default_persistence, persist
 from quarterdeck.flow.state import FlowState, State, StateKind, copied, dump, fields_of, id_of, kind_of
 from quarterdeck.flow.values import to_json
 from quarterdeck.llm.types import UsageMetrics
+from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
 from quarterdeck.runtime.run import Run
 
-__all__ = ["Flow", "FlowState", "and_", "listen", "or_", "router", "start"]
+__all__ = ["Flow", "FlowPersistence", "FlowState", "and_", "listen", "or_", "persist", "router", "start"]
 
 T = TypeVar("T", bound="dict[str, Any] | BaseModel")
-
-PAYLOAD = "crewai_trigger_payload"
-"""The input that starts with a parameter of this name are given."""
 
 
 class Flow(Generic[T]):
@@ -46,7 +49,8 @@ class Flow(Generic[T]):
     finish: numbers, lists, sets and texts that both have added to have both additions, else the later change wins.
 
     Args:
-        persistence: Where ``@persist`` keeps the state.
+        persistence: Where the state is saved after each method: as ``@persist`` on the class.
+        input_provider: Whom ``ask`` asks; None: whoever is asked in the run.
         name: The flow's name in events and traces; by default the class's.
         max_method_calls: How often one method may be called in a run. Default 100.
         initial_state: The fields' first values: a model's instance, a model or a dict.
@@ -61,6 +65,8 @@ class Flow(Generic[T]):
     name: str = "Flow"
     max_method_calls: int = 100
     stream: bool = False
+    input_provider: InputProvider | None = None
+    persisting: Persisting | None = None
 
     graph: ClassVar[Graph] = Graph({})
 
@@ -82,9 +88,11 @@ class Flow(Generic[T]):
         defer_trace_finalization: bool = False,
         memory: Any = None,
         checkpoint: Any = None,
+        persistence: FlowPersistence | None = None,
+        input_provider: InputProvider | None = None,
         **fields: Any,
     ) -> None:
-        _refuse(tracing=tracing, memory=memory, checkpoint=checkpoint)
+        refuse(tracing=tracing, memory=memory, checkpoint=checkpoint)
         del suppress_flow_events, defer_trace_finalization  # nothing is printed or sent
         if name is not None:
             self.name = name
@@ -94,6 +102,10 @@ class Flow(Generic[T]):
             self.initial_state = initial_state
         if stream is not None:
             self.stream = stream
+        if persistence is not None:
+            self.persisting = Persisting(persistence)
+        if input_provider is not None:
+            self.input_provider = input_provider
         kind = kind_of(_state_type(type(self)), self.initial_state, self.name)
         unknown = fields.keys() - kind.model.model_fields.keys() if kind.model else set[str]()
         if unknown:
@@ -166,26 +178,29 @@ class Flow(Generic[T]):
         inputs: Mapping[str, Any] | None = None,
         input_files: Any = None,
         from_checkpoint: Any = None,
+        restore_from_state_id: str | None = None,
         **options: Unpack[RunOptions],
     ) -> Any:
         """Runs the flow and waits for its result; for sync code, and inside a notebook. See ``akickoff``."""
-        return run_sync(self.akickoff(inputs, input_files, from_checkpoint, **options))
+        return run_sync(self.akickoff(inputs, input_files, from_checkpoint, restore_from_state_id, **options))
 
     async def kickoff_async(
         self,
         inputs: Mapping[str, Any] | None = None,
         input_files: Any = None,
         from_checkpoint: Any = None,
+        restore_from_state_id: str | None = None,
         **options: Unpack[RunOptions],
     ) -> Any:
         """CrewAI's other name of ``akickoff``."""
-        return await self.akickoff(inputs, input_files, from_checkpoint, **options)
+        return await self.akickoff(inputs, input_files, from_checkpoint, restore_from_state_id, **options)
 
     async def akickoff(
         self,
         inputs: Mapping[str, Any] | None = None,
         input_files: Any = None,
         from_checkpoint: Any = None,
+        restore_from_state_id: str | None = None,
         **options: Unpack[RunOptions],
     ) -> Any:
         """Runs the flow on this event loop.
@@ -194,25 +209,40 @@ class Flow(Generic[T]):
             inputs: First values of the state's fields; ``crewai_trigger_payload`` goes to the starts that take it.
             input_files: Not supported.
             from_checkpoint: Not needed: see ``run_id`` in ``RunOptions``.
+            restore_from_state_id: Begins with a state that was kept, under a new id. With ``inputs={"id": ...}`` a flow
+                with ``@persist`` goes on with the state of that id.
             options: How the run is kept, limited and watched: see ``RunOptions``.
 
         Returns:
-            What the last method that finished returned. Where the run ended early, a ``FlowOutput`` that says why.
+            What the last method that finished returned. Where the run ended early, a ``FlowOutput`` that says why, or,
+            where it waits for a ``@human_feedback``, a ``HumanFeedbackPending``.
 
         Raises:
-            InputError: A field of the state is missing or does not fit.
+            InputError: A field of the state is missing or does not fit, or the state to restore is not there.
             JournalMismatchError: The run began with other inputs or another flow.
             RecursionError: A method was called more than ``max_method_calls`` times.
             TaskError: A result or the state cannot be kept in the journal.
             Exception: What a method raised.
         """
-        _refuse(input_files=input_files, from_checkpoint=from_checkpoint)
+        refuse(input_files=input_files, from_checkpoint=from_checkpoint)
+        if restore_from_state_id:
+            inputs = {**(inputs or {}), RESTORE: restore_from_state_id}
+        return await self._shown(inputs, options)
+
+    async def _shown(self, inputs: Any, options: RunOptions, pending: Pending | None = None) -> Any:
+        """A run that this object shows when it has ended."""
         flow = self._of_run()
         try:
-            output = await flow._run(inputs, options)  # pyright: ignore[reportPrivateUsage] - the same class
+            output = await flow._run(inputs, options, pending)  # pyright: ignore[reportPrivateUsage] - the same class
         finally:
             self.__dict__.update(flow.__dict__)
-        return output.result if output.status == "completed" else output
+        if output.status == "completed":
+            return output.result
+        question = self._execution.question if self._execution else None
+        if question and question.pending and output.status == "pending_human_input":
+            question.pending.output = output
+            return question.pending
+        return output
 
     async def arun(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> FlowOutput:
         """As ``akickoff``, with all that came of the run, and without showing it on this object: for servers."""
@@ -230,35 +260,43 @@ class Flow(Generic[T]):
             flow.__dict__["_template"] = self.__dict__["_template"]
         return flow
 
-    async def _run(self, inputs: Any, options: RunOptions) -> FlowOutput:
+    async def _run(self, inputs: Any, options: RunOptions, pending: Pending | None = None) -> FlowOutput:
         if not self.graph.methods:
             raise ConfigError(f"flow {self.name} has no methods: mark one with @start()")
-        given, payload = _checked(inputs)
-        template: dict[str, Any] = dict(self.__dict__.get("_template", {}))
+        given = inputs_of(inputs)
         first = self.__dict__.pop("_first", None)
-        state_id = str(
-            given.get("id") or options.get("run_id") or (id_of(first) if first is not None else uuid.uuid4())
-        )
+        new_id = str(options.get("run_id") or (id_of(first) if first is not None else uuid.uuid4()))
         if self.stream:
             options = {"stream": True, **options}
 
         async def work(run: Run) -> FlowOutput:
-            made: list[State] = []
-
-            async def prepare(_: dict[str, Any]) -> dict[str, Any]:
-                made.append(self._state_kind.new({**template, **given}, state_id))
-                return dump(made[0], f"flow {self.name}: state", strict=run.kept)[0]
-
-            shown = to_json(inputs or {}, f"flow {self.name}: inputs", strict=run.kept)[0]
-            begun = await run.begin(self.name, shown, self.definition, prepare)
-            state = made[0] if made else self._state_kind.restore(begun, {})
-            first_payload = run.given.get(PAYLOAD) if payload is None else payload
-            execution = Execution(self, self.graph, self._state_kind, run, state, first_payload)
+            execution = await self._begin(run, inputs, given, given.id or new_id, pending)
             self.__dict__["_current"] = execution
             return await self._end(run, execution)
 
         with scope(flow=self, crew=None, task=None, task_name="", task_index=None, agent=None, role=""):
-            return await kickoff_here(self.name, options, work, new_id=state_id)
+            return await kickoff_here(self.name, options, work, new_id=str(uuid.uuid4()) if given.id else new_id)
+
+    async def _begin(self, run: Run, inputs: Any, given: Inputs, state_id: str, pending: Pending | None) -> Execution:
+        """Begins a run, or goes on with it, with the state that it has then."""
+        made: list[State] = []
+
+        async def prepare(_: dict[str, Any]) -> dict[str, Any]:
+            values: dict[str, Any] = dict(self.__dict__.get("_template", {}))
+            store = self._store()
+            if source := given.restore or (given.id if store else ""):
+                values = await load_state(self.name, source, store, run)
+            made.append(self._state_kind.new({**values, **given.values}, state_id))
+            return dump(made[0], f"flow {self.name}: state", strict=run.kept)[0]
+
+        shown = to_json(inputs or {}, f"flow {self.name}: inputs", strict=run.kept)[0]
+        begun = await run.begin(self.name, shown, self.definition, prepare)
+        for event in pending.trail if pending else ():
+            if event.path not in run.finished:
+                await run.record(event)
+        state = made[0] if made else self._state_kind.restore(begun, {})
+        payload = run.given.get(PAYLOAD) if given.payload is None else given.payload
+        return Execution(self, self.graph, self._state_kind, run, state, payload)
 
     async def _end(self, run: Run, execution: Execution) -> FlowOutput:
         try:
@@ -266,6 +304,7 @@ class Flow(Generic[T]):
         except (RunStopped, asyncio.CancelledError) as error:
             stop = run.stop_behind(error)
             output = self._output(execution, stop.status, stop.ended_by, stop.reason)
+            await self._save_question(execution)
             await run.end(output.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
             return output
         except JournalError:
@@ -294,6 +333,104 @@ class Flow(Generic[T]):
             reason=reason,
         )
 
+    # -- persons ------------------------------------------------------------------------------------------
+
+    def _store(self) -> FlowPersistence | None:
+        """Where states are kept; None where they are not."""
+        marks = [method.mark.persisting for method in self.graph.methods.values()]
+        persisting = next((item for item in [self.persisting, *marks] if item), None)
+        return persisting.store() if persisting else None
+
+    async def _save_question(self, execution: Execution) -> None:
+        """Keeps the question that a run waits for, where it can be answered by ``from_pending`` alone."""
+        question = execution.question
+        store = self._store() or (default_persistence() if question and question.later else None)
+        if question is None or question.pending is None or store is None:
+            return
+        context = to_json(question.pending.context.to_dict(), "the question", strict=False)[0]
+        state = dump(execution.state, f"flow {self.name}: state")[0]
+        await call_in_thread(store.save_pending_feedback, id_of(execution.state), context, state)
+
+    @classmethod
+    def from_pending(cls, flow_id: str, persistence: FlowPersistence | None = None, **kwargs: Any) -> Self:
+        """A flow that waits for a person, to be gone on with by ``resume`` (CrewAI: ``from_pending``).
+
+        Args:
+            flow_id: The state's id.
+            persistence: Where the question was kept; by default where the flow keeps its states.
+            kwargs: Arguments of the class.
+
+        Raises:
+            ConfigError: No question of this id is kept.
+        """
+        flow = cls(**kwargs)
+        store = persistence or flow._store() or default_persistence()
+        pending = Pending.load(cls.__name__, store, flow_id)
+        flow.__dict__["_pending"] = pending
+        flow.__dict__["_first"] = flow._state_kind.restore(pending.state, {})
+        return flow
+
+    def resume(self, feedback: str = "", **options: Unpack[RunOptions]) -> Any:
+        """Goes on with a person's feedback, and waits for the result; see ``resume_async``."""
+        return run_sync(self.resume_async(feedback, **options))
+
+    async def resume_async(self, feedback: str = "", **options: Unpack[RunOptions]) -> Any:
+        """Goes on with a person's feedback (CrewAI: ``resume_async``).
+
+        Args:
+            feedback: What the person said; "" for nothing.
+            options: As of ``akickoff``. With the journal and run_id of the run that waits, it goes on itself.
+
+        Returns:
+            As ``akickoff``.
+
+        Raises:
+            ConfigError: The flow was not made by ``from_pending``.
+        """
+        pending: Pending | None = self.__dict__.pop("_pending", None)
+        if pending is None:
+            raise ConfigError(f"flow {self.name} waits for nobody: make it with {self.name}.from_pending(flow_id)")
+        answers = {pending.context.path: HumanAnswer(True, feedback), **(options.get("answers") or {})}
+        result = await self._shown(None, {**options, "answers": answers}, pending)
+        question = self._execution.question if self._execution else None
+        if question is None:
+            await call_in_thread(pending.store.clear_pending_feedback, pending.context.flow_id)
+        return result
+
+    @property
+    def human_feedback_history(self) -> list[HumanFeedbackResult]:
+        """What persons have said in the run."""
+        return list(self._execution.feedback) if self._execution else []
+
+    @property
+    def last_human_feedback(self) -> HumanFeedbackResult | None:
+        """What a person has said last."""
+        return self.human_feedback_history[-1] if self.human_feedback_history else None
+
+    def ask(self, message: str, timeout: float | None = None, metadata: dict[str, Any] | None = None) -> str | None:
+        """Asks a person for a line, in a sync method (CrewAI: ``ask``); an async one awaits ``aask``. See there."""
+        return run_sync(self.aask(message, timeout, metadata))
+
+    async def aask(
+        self, message: str, timeout: float | None = None, metadata: dict[str, Any] | None = None
+    ) -> str | None:
+        """Asks a person for a line: a step of the run, which is not asked again.
+
+        Args:
+            message: What the person is asked.
+            timeout: Seconds to wait at most; None: as long as it takes.
+            metadata: For the input provider.
+
+        Returns:
+            The line; None where there was no answer in time.
+
+        Raises:
+            ConfigError: It is called outside of the flow's methods.
+        """
+        if store := self._store():
+            await call_in_thread(store.save_state, self.flow_id, "ask", dump(self.state, f"flow {self.name}: state")[0])
+        return await ask_line(self, message, timeout, metadata)
+
 
 _copying = threading.Lock()
 
@@ -306,30 +443,3 @@ def _state_type(cls: type[Any]) -> Any:
             if isinstance(origin, type) and issubclass(origin, Flow) and not isinstance(get_args(base)[0], TypeVar):
                 return get_args(base)[0]
     return None
-
-
-def _checked(inputs: Any) -> tuple[dict[str, Any], Any]:
-    """The inputs without the trigger's payload, and that."""
-    if inputs is None:
-        return {}, None
-    if not isinstance(inputs, Mapping):
-        raise InputError(f"inputs must be a dict of names and values, got {type(inputs).__name__}")
-    given = dict(cast("Mapping[str, Any]", inputs))
-    if not all(isinstance(name, str) for name in given):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InputError(f"names of inputs must be str, got {list(given)}")
-    return {name: value for name, value in given.items() if name != PAYLOAD}, given.get(PAYLOAD)
-
-
-_REFUSED = {
-    "tracing": "would send data to CrewAI; nothing leaves your machine here",
-    "memory": "is not supported in this version",
-    "checkpoint": "is not needed: kickoff(journal=..., run_id=...) keeps every step",
-    "from_checkpoint": "is not needed: kickoff(journal=..., run_id=...) goes on from the last step",
-    "input_files": "is not supported in this version",
-}
-
-
-def _refuse(**given: Any) -> None:
-    for name, value in given.items():
-        if value:
-            raise ConfigError(f"Flow {name} {_REFUSED[name]}")

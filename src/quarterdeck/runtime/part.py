@@ -194,6 +194,10 @@ class Part(Run):
         if self._on_event:
             self._call_subscriber(self._on_event, event)
 
+    async def events_of(self, run_id: str) -> list[Event]:
+        """The events of another run in the same journal."""
+        return await self._whole.events_of(run_id)
+
     def step_key(self, path: str) -> str:
         """The same for every try of one step, and for no other."""
         return self._whole.step_key(f"{self._path}/{path}")

@@ -65,6 +65,10 @@ class Place:
         with at(None):  # what is kicked off by a tool or a callback there is not called again: it has no stable number
             return await work(part)
 
+    async def do(self, name: str, step: Callable[[Run, str], Awaitable[T]]) -> T:
+        """Does a step of this name, given the run and the step's path, on the run's event loop."""
+        return await on_loop(self._loop, partial(step, self.run, self.below(name)))
+
     async def call_llm(self, llm: BaseLLM, request: LLMRequest) -> LLMResponse:
         """A program's own call to a model, as a step."""
         path = self.below("llm")
@@ -83,6 +87,11 @@ def at(place: Place | None) -> Generator[None]:
     finally:
         own_caller.reset(caller)
         _place.reset(token)
+
+
+def current_place() -> Place | None:
+    """The step that this is called in; None outside of any."""
+    return _place.get()
 
 
 async def kickoff_here(

@@ -20,6 +20,7 @@ from quarterdeck.errors import HandedOver, JournalError, JournalMismatchError, R
 from quarterdeck.events import (
     ConditionDecided,
     Event,
+    FeedbackReceived,
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
@@ -54,6 +55,7 @@ Finish = (
     | TaskFinished
     | MethodFinished
     | KickoffFinished
+    | FeedbackReceived
     | GuardrailFinished
     | ConditionDecided
     | HumanAnswered
@@ -379,6 +381,10 @@ class Run:
             function(event)
         except Exception:
             logger.exception("run %s: a subscriber failed on %s", self.id, event.type)
+
+    async def events_of(self, run_id: str) -> list[Event]:
+        """The events of another run in the same journal; none where there is no journal."""
+        return await self._opened.journal.events(run_id) if self._opened else []
 
     def step_key(self, path: str) -> str:
         """The same for every try of one step, and for no other: for use as an idempotency key."""

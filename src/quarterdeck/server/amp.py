@@ -110,6 +110,7 @@ EVENT_NAMES: Mapping[str, str] = {
     "task.finished": "task_completed",
     "task.failed": "task_failed",
     "method.finished": "method_execution_finished",
+    "feedback.received": "human_feedback_received",
     "method.failed": "method_execution_failed",
     "llm.finished": "llm_call_completed",
     "tool.intended": "tool_usage_started",

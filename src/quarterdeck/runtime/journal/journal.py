@@ -69,7 +69,7 @@ class Journal:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._writer = Writer(target)
+        self.writer = Writer(target)
         self._reader: Database | None = None
         self._reading = threading.Lock()
 
@@ -79,7 +79,7 @@ class Journal:
     @property
     def commits(self) -> int:
         """Transactions that this process has committed to the journal."""
-        return self._writer.commits
+        return self.writer.commits
 
     async def open_run(self, run_id: str) -> OpenRun:
         """Creates the run, or takes it over: whoever had it open before can append nothing more.
@@ -107,7 +107,7 @@ class Journal:
         """
         owner = Owner(run_id, ownership)
         if ownership.epoch == 1:
-            return OpenRun(self._writer, owner, [], Packer(), beside)
+            return OpenRun(self, owner, [], Packer(), beside)
         return await call_in_thread(self._continue, owner, beside)
 
     async def write(self, function: Callable[[Database], T], topics: Topics = ()) -> T:
@@ -122,12 +122,12 @@ class Journal:
             JournalError: The database failed, or ``function`` did.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Work(function, topics, future))
+        self.writer.submit(Work(function, topics, future))
         return await future
 
     def write_soon(self, function: Callable[[Database], None]) -> None:
         """As ``write``, from any thread; nobody waits, and a failure is not told."""
-        self._writer.submit(Work(function, (), None))
+        self.writer.submit(Work(function, (), None))
 
     async def read(self, query: Callable[[Database], T]) -> T:
         """Asks the reading connection, in a thread.
@@ -143,7 +143,7 @@ class Journal:
 
     def announce_to(self, announcer: Announcer | None) -> None:
         """Tells an announcer of what is written from now on."""
-        self._writer.announcer = announcer
+        self.writer.announcer = announcer
 
     async def events(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
         """The run's events in order, whole; none for a run that is not there.
@@ -180,7 +180,7 @@ class Journal:
         with _lock:
             if _journals.get(self._target.key) is self:
                 del _journals[self._target.key]
-        self._writer.close()
+        self.writer.close()
         with self._reading:
             reader, self._reader = self._reader, None
             if reader is not None:
@@ -188,17 +188,17 @@ class Journal:
 
     def abandon(self) -> None:
         """Refuses further use: called in a forked process, which has to open the journal for itself."""
-        self._writer.abandon()
+        self.writer.abandon()
 
     async def _request(self, kind: type[TakeOver | Delete], run_id: str) -> Any:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._writer.submit(kind(run_id, future))
+        self.writer.submit(kind(run_id, future))
         return await future
 
     def _continue(self, owner: Owner, beside: Beside | None) -> OpenRun:
         rows, payloads = self._read(lambda database: tables.read(database, owner.run_id, 0))
         events = unpack(owner.run_id, rows, payloads)
-        return OpenRun(self._writer, owner, events, Packer(events, payloads), beside)
+        return OpenRun(self, owner, events, Packer(events, payloads), beside)
 
     def _events(self, run_id: str, after: int, limit: int | None) -> list[Event]:
         rows, payloads = self._read(lambda database: tables.read(database, run_id, after, limit))
@@ -207,7 +207,7 @@ class Journal:
     def _read(self, query: Callable[[Database], T]) -> T:
         """Asks the reading connection; where that is broken, a new one, once."""
         with self._reading:
-            self._writer.check()
+            self.writer.check()
             try:
                 try:
                     return query(self._connected())
@@ -233,12 +233,13 @@ class OpenRun:
     """
 
     def __init__(
-        self, writer: Writer, owner: Owner, events: list[Event], packer: Packer, beside: Beside | None = None
+        self, journal: Journal, owner: Owner, events: list[Event], packer: Packer, beside: Beside | None = None
     ) -> None:
         self.run_id = owner.run_id
         self.epoch = owner.ownership.epoch
         self.events = events
-        self._writer = writer
+        self.journal = journal
+        self._writer = journal.writer
         self._owner = owner
         self._packer = packer
         self._beside = beside
