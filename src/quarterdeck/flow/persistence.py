@@ -5,16 +5,18 @@ from __future__ import annotations
 import abc
 import contextlib
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from quarterdeck.errors import ConfigError, JournalError
 from quarterdeck.flow.decorators import marked
+
+if TYPE_CHECKING:
+    import sqlite3
 
 C = TypeVar("C")
 
@@ -87,6 +89,8 @@ class SQLiteFlowPersistence(FlowPersistence):
 
     @contextlib.contextmanager
     def _connect(self) -> Generator[sqlite3.Connection]:
+        import sqlite3  # takes longer to load than most programs need
+
         if not self._is_made:
             self.init_db()
         try:
