@@ -144,6 +144,11 @@ class _Workers:
 _workers = _Workers()
 
 
+def in_worker(job: Callable[[], None]) -> None:
+    """Runs a job that raises nothing in a worker thread, and does not wait for it."""
+    _workers.submit(job)
+
+
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():  # the caller has given up waiting
         return

@@ -15,6 +15,7 @@ from quarterdeck import Agent, Crew, Task, subscribe
 from quarterdeck.errors import AuthenticationError
 from quarterdeck.events import (
     EVENT_TYPES,
+    AgentFinished,
     Event,
     LimitReached,
     LLMDelta,
@@ -73,6 +74,7 @@ ANSWERS = [[call("look_up", word="sea"), call("send", to="Bo")], "tea", "coffee"
 ORDER = [
     ("run.started", ""),
     ("task.started", "task_1"),
+    ("agent.started", "task_1/1"),
     ("llm.started", "task_1/1/llm/1"),
     ("llm.finished", "task_1/1/llm/1"),
     ("tool.started", "task_1/1/tool/1"),
@@ -81,9 +83,12 @@ ORDER = [
     ("tool.finished", "task_1/1/tool/2"),
     ("llm.started", "task_1/1/llm/2"),
     ("llm.finished", "task_1/1/llm/2"),
+    ("agent.finished", "task_1/1"),
     ("guardrail.finished", "task_1/1/guardrail/1"),
+    ("agent.started", "task_1/2"),
     ("llm.started", "task_1/2/llm/1"),
     ("llm.finished", "task_1/2/llm/1"),
+    ("agent.finished", "task_1/2"),
     ("guardrail.finished", "task_1/2/guardrail/1"),
     ("task.finished", "task_1"),
     ("run.finished", ""),
@@ -97,8 +102,8 @@ async def test_the_order_of_a_run(shown: list[Event], tmp_path: Path) -> None:
     output = await made.akickoff({"what": "Do it"}, run_id="r", journal=journal, on_event=seen.append)
     order = [(event.type, event.path) for event in shown]
     tools = {("tool.finished", f"task_1/1/tool/{n}") for n in (1, 2)}
-    assert set(order[6:8]) == tools  # they run side by side
-    assert order[:6] + order[8:] == ORDER[:6] + ORDER[8:]
+    assert set(order[7:9]) == tools  # they run side by side
+    assert order[:7] + order[9:] == ORDER[:7] + ORDER[9:]
     assert seen == shown
     assert {event.run_id for event in shown} == {"r"}
     durable = [event for event in shown if event.durable]
@@ -156,13 +161,17 @@ async def test_the_events_of_a_failure(shown: list[Event]) -> None:
     assert [event.type for event in shown] == [
         "run.started",
         "task.started",
+        "agent.started",
         "llm.started",
         "llm.retried",
         "llm.failed",
+        "agent.finished",
         "task.failed",
         "run.finished",
     ]
-    retried, failed, task, ended = shown[3:]
+    retried, failed, agent, task, ended = shown[4:]
+    assert isinstance(agent, AgentFinished)
+    assert "bad key" in agent.error
     assert isinstance(retried, LLMRetried)
     assert (retried.attempt, "503" in retried.error, retried.wait < 1) == (1, True, True)
     assert isinstance(failed, LLMFailed)
@@ -245,7 +254,7 @@ async def test_an_exception_in_a_subscriber_disturbs_nothing(
     finally:
         unsubscribe()
     assert output.raw == "x"
-    assert len(shown) == 6
+    assert len(shown) == 8
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == len(shown) + 1
     assert messages.count("run r: a subscriber failed on task.finished") == 2
@@ -308,8 +317,10 @@ def test_runs_in_threads_show_their_events_in_order() -> None:
         assert types == [
             "run.started",
             "task.started",
+            "agent.started",
             "llm.started",
             "llm.finished",
+            "agent.finished",
             "task.finished",
             "run.finished",
         ]

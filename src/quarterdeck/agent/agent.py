@@ -22,7 +22,7 @@ from quarterdeck.agent.planning import PlanningConfig, make_plan
 from quarterdeck.agent.rate import RateLimit, wait_for
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import TaskTimeoutError
-from quarterdeck.events import scope
+from quarterdeck.events import AgentFinished, AgentStarted, scope
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
@@ -283,7 +283,7 @@ class Agent(Definition):
             last=frozenset(name for name, tool in named.items() if isinstance(tool, CoworkerTool)),
         )
         with scope(agent=self, role=persona.role):
-            return await _within(self.max_execution_time, persona.role, loop.answer())
+            return await _told(loop, _within(self.max_execution_time, persona.role, loop.answer()))
 
     def waiter(self, run: Run, path: str, rate: RateLimit | None = None) -> Callable[[], Awaitable[None]] | None:
         """What is awaited before each call to its model; None where nothing limits it. Arguments as in ``work``."""
@@ -374,6 +374,22 @@ class Agent(Definition):
             InputError: The task or the agent has placeholders.
         """
         return (await alone.execute(self, task, context, tools, **options)).raw
+
+
+async def _told(loop: Loop, work: Awaitable[Answer]) -> Answer:
+    """Awaits the work, and shows its beginning and end to whoever watches."""
+    run, path = loop.run, loop.path
+    if not run.watched:
+        return await work
+    prompt = str(loop.messages[-1].get("content") or "")
+    run.emit(AgentStarted(path=path, agent=loop.role, tools=list(loop.tools), prompt=prompt))
+    try:
+        answer = await work
+    except Exception as error:
+        run.emit(AgentFinished(path=path, agent=loop.role, error=f"{type(error).__name__}: {error}"))
+        raise
+    run.emit(AgentFinished(path=path, agent=loop.role, output=answer.text))
+    return answer
 
 
 async def _within(seconds: float | None, role: str, work: Awaitable[T]) -> T:

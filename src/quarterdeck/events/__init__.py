@@ -10,6 +10,8 @@ from __future__ import annotations
 from quarterdeck.events.event import VERSION, Event, is_unicode, json_of
 from quarterdeck.events.kinds import (
     EVENT_TYPES,
+    AgentFinished,
+    AgentStarted,
     AnyEvent,
     ConditionDecided,
     FeedbackReceived,
@@ -44,6 +46,8 @@ from quarterdeck.events.subscribe import Subscriber, subscribe, subscribers
 __all__ = [
     "EVENT_TYPES",
     "VERSION",
+    "AgentFinished",
+    "AgentStarted",
     "AnyEvent",
     "ConditionDecided",
     "Event",

@@ -224,6 +224,40 @@ class MethodFailed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStarted(Event):
+    """An agent began to work: one try of a task, a piece that was handed to it, or a question to it alone.
+
+    Args:
+        agent: The agent's role.
+        tools: The names of its tools.
+        prompt: What it is asked to do.
+    """
+
+    type: ClassVar[str] = "agent.started"
+    durable: ClassVar[bool] = False
+    agent: str
+    tools: list[str] = field(default_factory=list[str])
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFinished(Event):
+    """An agent has an answer, or has failed.
+
+    Args:
+        agent: The agent's role.
+        output: Its answer.
+        error: What went wrong; "" where nothing did.
+    """
+
+    type: ClassVar[str] = "agent.finished"
+    durable: ClassVar[bool] = False
+    agent: str
+    output: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LLMStarted(Event):
     """A call to a model is about to be sent."""
 
@@ -453,6 +487,8 @@ AnyEvent = (
     | MethodFinished
     | FeedbackReceived
     | MethodFailed
+    | AgentStarted
+    | AgentFinished
     | LLMStarted
     | LLMDelta
     | LLMRetried

@@ -21,6 +21,8 @@ class Scope:
         task_index: The task's place in the crew, from 0.
         agent: The Agent, or None outside of one's work.
         role: The agent's role in this run, with the inputs put in.
+        llm: The model that is called, or None outside of a call.
+        request: What it is sent.
     """
 
     crew: Any = None
@@ -30,6 +32,8 @@ class Scope:
     task_index: int | None = None
     agent: Any = None
     role: str = ""
+    llm: Any = None
+    request: Any = None
 
 
 _scope: ContextVar[Scope] = ContextVar("quarterdeck_scope", default=Scope())  # noqa: B039 - it is frozen

@@ -20,6 +20,7 @@ from quarterdeck.events import (
     ToolFinished,
     ToolIntended,
     ToolStarted,
+    scope,
 )
 from quarterdeck.hooks.dispatch import hooks_at
 from quarterdeck.hooks.points import InterceptionPoint
@@ -95,7 +96,8 @@ async def _send(
     run: Run, path: str, llm: BaseLLM, request: LLMRequest, agent: str, chars: int
 ) -> tuple[LLMResponse, float]:
     if run.watched:
-        run.emit(LLMStarted(path=path, model=llm.model, agent=agent))
+        with scope(llm=llm, request=request):
+            run.emit(LLMStarted(path=path, model=llm.model, agent=agent))
 
     def on_delta(text: str) -> None:
         run.emit(LLMDelta(path=path, text=text, agent=agent))
@@ -109,7 +111,8 @@ async def _send(
     started = time.perf_counter()
     try:
         keyed = replace(request, step_key=run.step_key(path))
-        response = await send(llm, keyed, on_delta if run.stream else None, on_retry)
+        streams = run.stream or (run.watched and getattr(llm, "stream", False))
+        response = await send(llm, keyed, on_delta if streams else None, on_retry)
     except BaseException as error:
         run.meter.after_llm(chars, 0, 0.0)
         if isinstance(error, Exception):

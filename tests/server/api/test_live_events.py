@@ -138,7 +138,8 @@ async def test_deltas_between_the_numbered_events(server: Server, session: aioht
     last = len(kinds) - 1 - kinds[::-1].index("llm.delta")
     assert last < len(kinds) - 1 - kinds[::-1].index("llm.finished")
     unnumbered = {kind for number, kind, _ in messages if number is None}
-    assert unnumbered <= {"task.started", "llm.started", "llm.delta", "tool.started", "end"}
+    begun = {"task.started", "agent.started", "agent.finished", "llm.started", "llm.delta", "tool.started", "end"}
+    assert unnumbered <= begun
     again = await all_of(session, f"{run}/events")
     assert [kind for number, kind, _ in again if number is None] == ["end"]
 

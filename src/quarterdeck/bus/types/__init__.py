@@ -1,0 +1,3 @@
+"""CrewAI's event classes, in CrewAI's modules."""
+
+from __future__ import annotations
