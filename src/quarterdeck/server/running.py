@@ -190,7 +190,17 @@ class Running:
         run = self.claim.run
         if end.status == "in_doubt":
             path, task = self._doubt(end.ended_by), end.ended_by.partition("/")[0]
-            return [Question(run_id=run.id, path=path, task=task, question=end.error, kind="in_doubt")]
+            return [
+                Question(
+                    run_id=run.id,
+                    path=path,
+                    task=task,
+                    question=end.error,
+                    kind="in_doubt",
+                    # Nobody knows a result that could be approved unseen.
+                    default_action="error" if run.default_action == "approve" else run.default_action,
+                )
+            ]
         return [Question.of(run, asked) for asked in self._asked.values() if asked.path not in self._answered]
 
 

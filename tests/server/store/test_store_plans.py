@@ -12,7 +12,7 @@ import pytest
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal import tables
 from quarterdeck.runtime.journal.database import Database, Row
-from quarterdeck.server.store import NewRun, Question, Store, sql
+from quarterdeck.server.store import NewRun, Question, Store, questions, sql
 from quarterdeck.server.webhooks import sql as webhooks
 
 RUNS = 10_000
@@ -95,7 +95,7 @@ def status_of_one_run(database: Database) -> None:
     assert sql.get(database, "run77", "tenant2")
     tables.read(database, "run77", 0)
     tables.read(database, "run77", 1)
-    assert sql.questions(database, ["run77"])
+    assert questions.asked(database, ["run77"])
 
 
 def lists(database: Database) -> None:
@@ -121,21 +121,22 @@ def the_queue(database: Database) -> None:
     claimed = sql.claim(database, "w2", [("crew0", "1"), ("crew1", "1")], 5)
     assert len(claimed) == 5
     sql.records(database, claimed)
-    sql.questions(database, claimed)
+    questions.asked(database, claimed)
     assert sql.running_of(database, "w2")
     assert sql.queued_versions(database)
     sql.live_versions(database, 1.0)
-    assert sql.strand(database, ("crew0", "1"), 1.0, "why")
+    database.execute("UPDATE qd_workers SET crews = '[]', heartbeat = 0 WHERE id = 'w1'")
+    assert sql.strand(database, 1.0)
     assert sql.take_from_dead(database, 1.0)
     sql.release(database, claimed[0], "w2", 1, "completed")
 
 
 def persons_and_age(database: Database) -> None:
+    database.execute("UPDATE qd_kickoffs SET state = 'pending_human_input' WHERE id = 'run1'")
     sql.hold(database, "run1")
-    sql.ask(database, Question(run_id="run1", path="new", task="t"), 0.0)
-    sql.answer(database, "run1", "p1", HumanAnswer(True))
-    sql.queue_again(database, "run1")
-    assert sql.expired(database, 100) == [("run1", "new")]
+    questions.ask(database, Question(run_id="run1", path="new", task="t"), 0.0)
+    assert questions.due(database, 100) == [("run1", "new")]
+    questions.answer(database, "run1", "p1", HumanAnswer(True))
     sql.end(database, "run3", "cancelled", "", "")
     old = sql.old_runs(database, 1.0, 10)
     assert len(old) == 10

@@ -158,6 +158,21 @@ async def test_a_question_that_nobody_answers(store: Store, new: New, action: st
         assert await store.answer(run.id, "draft", YES) == AnswerOutcome.not_waiting
 
 
+@pytest.mark.parametrize("action", ["approve", "error"])
+async def test_a_question_of_a_run_that_is_under_way_or_has_ended_does_not_expire(
+    store: Store, new: New, action: str
+) -> None:
+    run = await pending(store, new, "a/1/human/1", "b/1/human/1", seconds=0.0, default_action=action)
+    assert await store.answer(run.id, "a", YES) == AnswerOutcome.accepted
+    await asyncio.sleep(0.01)
+    assert await store.expire_questions() == 0
+    again = (await claim(store)).run
+    assert await store.expire_questions() == 0
+    assert await store.finish(run.id, "w1", again.attempt, "timeout", ended_by="max_seconds")
+    assert await store.expire_questions() == 0
+    assert [item.expires for item in await store.questions(run.id) if item.task == "b"] == [None]
+
+
 async def test_an_answer_and_its_expiry_at_once(store: Store, other: Store, new: New) -> None:
     runs = [await pending(store, new, seconds=0.0, default_action="cancel") for _ in range(20)]
     outcomes = await asyncio.gather(

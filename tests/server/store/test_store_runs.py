@@ -12,16 +12,20 @@ import pytest
 
 from quarterdeck.errors import IdempotencyConflictError
 from quarterdeck.events import Event, LLMFinished, RunFinished, RunStarted
+from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal.database import Database
 from quarterdeck.server.store import (
+    AnswerOutcome,
     Authentication,
     Hooks,
     HumanInputHook,
     NewRun,
+    Question,
     RunRecord,
     Store,
     StreamHook,
     new_run_id,
+    questions,
 )
 from quarterdeck.server.webhooks import outbox_for
 
@@ -144,13 +148,19 @@ async def test_a_running_run_is_cancelled_by_its_worker(store: Store, new: New) 
     assert (await store.beat("w1", VERSIONS, {run.id: 1})).cancel == {run.id}
 
 
-@pytest.mark.parametrize("way", ["hand over", "death"])
+@pytest.mark.parametrize("way", ["hand over", "death", "a question", "a question that has an answer"])
 async def test_a_cancelled_run_that_loses_its_worker_does_not_go_on(store: Store, new: New, way: str) -> None:
     await store.kickoff(new())
     run = await take(store)
+    asked = Question(run_id=run.id, path="draft/1/human/1", task="draft")
+    if way.endswith("answer"):  # it came while the run went on with something else
+        await store.write(lambda database: questions.ask(database, asked, None))
+        assert await store.answer(run.id, "draft", HumanAnswer(True)) == AnswerOutcome.accepted
     await store.request_cancel(run.id)
     if way == "hand over":
         assert await store.hand_over(run.id, "w1", 1)
+    elif way.startswith("a question"):
+        assert await store.finish(run.id, "w1", 1, "pending_human_input", questions=[asked])
     else:
         await asyncio.sleep(0.03)
         await store.take_over_dead(0.01)

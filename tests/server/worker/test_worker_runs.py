@@ -194,7 +194,7 @@ async def test_a_tool_in_doubt_is_decided_by_a_person(place: Any, model: Any, ag
 
     server = model(answer)
     place.serve(Task(name="buy", description="buy", expected_output="e", agent=agent(server, tools=[pay])))
-    run_id = await place.kickoff()
+    run_id = await place.kickoff(default_action="approve")
     for n in (1, 2):
         worker, task = place.start(), place.workers[-1][1]
         await asyncio.wait_for(started.wait(), 10)
@@ -210,6 +210,7 @@ async def test_a_tool_in_doubt_is_decided_by_a_person(place: Any, model: Any, ag
         assert (question.kind, question.task, question.answer) == ("in_doubt", "buy", None)
         assert record.ended_by in question.path
         assert "must not be repeated" in question.question
+        assert question.default_action == "error"  # nobody has a result that could be approved unseen
         await second.drain()
         place.workers.clear()
         if n == 1:  # it did not happen: it is to be made again. That call is in doubt then, not decided

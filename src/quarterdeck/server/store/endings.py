@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from quarterdeck.events import Event, LLMFinished, RunFinished, RunStarted, RunStatus
@@ -64,6 +64,27 @@ def end_without_worker(
     sql.end(database, run.id, state_of(event), reason, ended_by)
     if outbox is not None:
         outbox(run, event, database)
+
+
+def end_if_due(database: Database, run_ids: Sequence[str], max_deaths: int, reason: str, outbox: Outbox | None) -> None:
+    """Ends those of the runs, which no worker has, that were to be cancelled, and those that no worker survives.
+
+    Args:
+        database: The connection.
+        run_ids: The runs.
+        max_deaths: So many workers may die with a run.
+        reason: Why the last one did.
+        outbox: Keeps what is to be sent.
+    """
+    for run in sql.records(database, run_ids) if run_ids else ():
+        if run.cancel_requested:
+            end_without_worker(database, run, "cancelled", "cancelled on request", "cancel", outbox)
+        elif run.deaths >= max_deaths:
+            why = (
+                f"{run.deaths} workers failed while they ran it, and it is not tried again (last: {reason}). "
+                "Look for what they have in common (memory, a crash in a tool, a result that cannot be kept)"
+            )
+            end_without_worker(database, run, "failed", why, "deaths", outbox)
 
 
 def _finished(run_id: str, events: list[Event], status: RunStatus, reason: str, ended_by: str) -> RunFinished:

@@ -1,4 +1,4 @@
-"""Every statement on the server's tables, the same for SQLite and PostgreSQL. All but the reading ones are called in
+"""Every statement on kickoffs and workers, the same for SQLite and PostgreSQL. All but the reading ones are called in
 the journal's writer, within its transaction."""
 
 from __future__ import annotations
@@ -7,11 +7,10 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
-from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal.database import Database, Row
-from quarterdeck.server.store.records import ENDED, Hooks, NewRun, Question, RunRecord
+from quarterdeck.server.store.records import ENDED, Hooks, NewRun, RunRecord
 
 _GIVEN = (
     *("id", "tenant", "crew", "version", "request_id", "request_hash", "inputs", "meta", "hooks", "budget"),
@@ -37,7 +36,8 @@ _FORGOTTEN = 3600.0
 """A worker that was not heard of for so many seconds is no longer listed."""
 
 
-def _json(value: Any) -> str:
+def compact(value: Any) -> str:
+    """JSON without spaces."""
     return json.dumps(value, separators=(",", ":"))  # ASCII: also what UTF-8 and PostgreSQL's texts cannot hold
 
 
@@ -68,7 +68,7 @@ def insert(database: Database, new: NewRun, created: float) -> bool:
     user = new.user_id if new.user_id is not None else new.meta.get("userId")
     values: list[Any] = [
         *(new.id, new.tenant, new.crew, new.version, new.request_id, new.request_hash),
-        *(_json(new.inputs), _json(new.meta), new.hooks.to_json(), _json(new.budget), new.priority),
+        *(compact(new.inputs), compact(new.meta), new.hooks.to_json(), compact(new.budget), new.priority),
         *(new.max_seconds, new.answer_seconds, new.default_action, text(str(user)) if user is not None else None),
         *("queued", created, created),
     ]
@@ -208,6 +208,8 @@ def release(
         "WHERE id = ? AND worker = ? AND attempt = ? AND state = 'running' RETURNING id",
         (state, text(detail), text(ended_by), int(died), run_id, worker, attempt),
     )
+    if rows and state in ENDED:
+        _ask_no_more(database, run_id)
     return bool(rows)
 
 
@@ -227,6 +229,10 @@ def end(database: Database, run_id: str, state: str, detail: str, ended_by: str)
         "WHERE id = ?",
         (state, text(detail), text(ended_by), run_id),
     )
+    _ask_no_more(database, run_id)
+
+
+def _ask_no_more(database: Database, run_id: str) -> None:
     database.execute("UPDATE qd_questions SET expires = NULL WHERE run_id = ? AND answer IS NULL", (run_id,))
 
 
@@ -249,7 +255,7 @@ def beat(database: Database, worker: str, versions: Sequence[tuple[str, str]], d
         f"INSERT INTO qd_workers (id, started, heartbeat, draining, crews) "
         f"VALUES (?, {database.now}, {database.now}, ?, ?) ON CONFLICT (id) DO UPDATE SET "
         "heartbeat = excluded.heartbeat, draining = excluded.draining, crews = excluded.crews",
-        (worker, int(draining), _json([] if draining else list(versions))),
+        (worker, int(draining), compact([] if draining else list(versions))),
     )
 
 
@@ -304,88 +310,24 @@ def queued_versions(database: Database) -> list[tuple[str, str]]:
         found.append(last)
 
 
-def strand(database: Database, version: tuple[str, str], after: float, detail: str) -> list[str]:
-    """Marks what has been queued for so long."""
-    rows = database.execute(
-        f"UPDATE qd_kickoffs SET state = 'stranded', detail = ? WHERE {_QUEUED} AND state = 'queued' AND crew = ? "
-        f"AND version = ? AND queued < {database.now} - ? RETURNING id",
-        (text(detail), *version, after),
-    )
-    return [row[0] for row in rows]
-
-
-# -- questions ----------------------------------------------------------------------------------------------
-
-
-def ask(database: Database, question: Question, seconds: float | None) -> bool:
-    """Keeps a question; of one that is there, only the time that was not set yet. True where it has an answer."""
-    body = _json([question.task, question.agent, question.output, question.question])
-    expires = f"{database.now} + ?" if seconds is not None else "NULL"
-    database.execute(
-        f"INSERT INTO qd_questions (run_id, path, kind, body, asked, expires, default_action) "
-        f"VALUES (?, ?, ?, ?, {database.now}, {expires}, ?) ON CONFLICT (run_id, path) DO UPDATE "
-        "SET expires = COALESCE(qd_questions.expires, excluded.expires) WHERE qd_questions.answer IS NULL",
-        [
-            *(question.run_id, text(question.path), question.kind, body),
-            *([] if seconds is None else [seconds]),
-            question.default_action,
-        ],
-    )
-    rows = database.execute(
-        "SELECT 1 FROM qd_questions WHERE run_id = ? AND path = ? AND answer IS NOT NULL",
-        (question.run_id, text(question.path)),
-    )
-    return bool(rows)
-
-
-def questions(database: Database, run_ids: Sequence[str]) -> list[Question]:
-    """The questions of runs, the oldest first."""
-    among, parameters = database.is_one_of(run_ids)
-    rows = database.execute(
-        "SELECT run_id, path, kind, body, asked, expires, default_action, answer, answered FROM qd_questions "
-        f"WHERE run_id {among} ORDER BY asked, path",
-        parameters,
-    )
-    return [_question(row) for row in rows]
-
-
-def _question(row: Row) -> Question:
-    run_id, path, kind, body, asked, expires, default_action, answer, answered = row
-    task, agent, output, question = cast("list[str]", json.loads(body))
-    return Question(
-        run_id=run_id,
-        path=path,
-        kind=kind,
-        task=task,
-        agent=agent,
-        output=output,
-        question=question,
-        asked=asked,
-        expires=expires,
-        default_action=default_action,
-        answer=HumanAnswer(*json.loads(answer)) if answer is not None else None,
-        answered=answered,
-    )
-
-
-def answer(database: Database, run_id: str, path: str, given: HumanAnswer) -> bool:
-    """Answers a question; False where it has an answer."""
-    rows = database.execute(
-        f"UPDATE qd_questions SET answer = ?, answered = {database.now} "
-        "WHERE run_id = ? AND path = ? AND answer IS NULL RETURNING path",
-        (_json([given.approved, given.feedback]), run_id, text(path)),
-    )
-    return bool(rows)
-
-
-def expired(database: Database, limit: int) -> list[tuple[str, str]]:
-    """Questions whose time is over: run and path."""
-    rows = database.execute(
-        f"SELECT run_id, path FROM qd_questions WHERE answer IS NULL AND expires IS NOT NULL "
-        f"AND expires <= {database.now} ORDER BY expires LIMIT ?",
-        (limit,),
-    )
-    return [(row[0], row[1]) for row in rows]
+def strand(database: Database, after: float) -> list[str]:
+    """Marks what has been queued for so long, in a version that no worker has had for so long; gives the runs."""
+    queued = queued_versions(database)
+    live = live_versions(database, after) if queued else set[tuple[str, str]]()
+    found: list[str] = []
+    for crew, version in queued:
+        if (crew, version) not in live:
+            detail = (
+                f"no worker has had version {version!r} of crew {crew!r} for {after:g} s: start one that has it "
+                f"(quarterdeck worker {crew}@{version}=TARGET), and the run goes on; or cancel it"
+            )
+            rows = database.execute(
+                f"UPDATE qd_kickoffs SET state = 'stranded', detail = ? WHERE {_QUEUED} AND state = 'queued' "
+                f"AND crew = ? AND version = ? AND queued < {database.now} - ? RETURNING id",
+                (text(detail), crew, version, after),
+            )
+            found += [row[0] for row in rows]
+    return found
 
 
 # -- retention ----------------------------------------------------------------------------------------------

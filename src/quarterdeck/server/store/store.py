@@ -6,7 +6,7 @@ What it writes goes through the journal's one writer, together with whatever els
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from quarterdeck.concurrency import call_in_thread
@@ -16,8 +16,9 @@ from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.journal import Journal, OpenRun, open_journal, tables
 from quarterdeck.runtime.journal.database import Database
 from quarterdeck.runtime.journal.writer import Topics
+from quarterdeck.server.store import questions as asking
 from quarterdeck.server.store import sql
-from quarterdeck.server.store.endings import Outbox, end_without_worker
+from quarterdeck.server.store.endings import Outbox, end_if_due, end_without_worker
 from quarterdeck.server.store.migrate import upgrade
 from quarterdeck.server.store.records import (
     WAITING,
@@ -203,9 +204,9 @@ class Store:
                 return []
             owned = tables.take_over_all(database, ids)
             again = [run_id for run_id in ids if owned[run_id].epoch > 1]
-            given = _answered(sql.questions(database, again)) if again else {}
+            given = asking.answered(database, again)
             return [
-                Claim(run=run, ownership=owned[run.id], questions=tuple(given.get(run.id, ())))
+                Claim(run=run, ownership=owned[run.id], questions=given.get(run.id, ()))
                 for run in sql.records(database, ids)
             ]
 
@@ -220,7 +221,7 @@ class Store:
 
         def beside(event: Event, database: Database) -> None:
             if isinstance(event, HumanRequested):  # whoever hears of it may answer, though the run goes on elsewhere
-                sql.ask(database, Question.of(run, event), None)
+                asking.ask(database, Question.of(run, event), None)
             if outbox is not None:
                 outbox(run, event, database)
 
@@ -297,9 +298,11 @@ class Store:
         def write(database: Database) -> bool:
             if not sql.release(database, run_id, worker, attempt, state, detail, ended_by):
                 return False
-            answered = [sql.ask(database, question, answer_seconds) for question in questions]
+            answered = [asking.ask(database, question, answer_seconds) for question in questions]
             if any(answered):
                 sql.queue_again(database, run_id)
+            if state in WAITING:
+                self._end_due(database, [run_id])  # cancelled meanwhile, and its worker could not hear of it any more
             return True
 
         return await self.journal.write(write, (f"run:{run_id}", *(("queue",) if questions else ())))
@@ -310,7 +313,7 @@ class Store:
         def write(database: Database) -> bool:
             if not sql.release(database, run_id, worker, attempt, "queued"):
                 return False
-            self._end_if_asked(database, [run_id])
+            self._end_due(database, [run_id])
             return True
 
         return await self.journal.write(write, ("queue", f"run:{run_id}"))
@@ -325,7 +328,7 @@ class Store:
         def write(database: Database) -> bool:
             if not sql.release(database, run_id, worker, attempt, "queued", died=True):
                 return False
-            self._end_if_asked(database, [run_id], reason)
+            self._end_due(database, [run_id], reason)
             return True
 
         return await self.journal.write(write, ("queue", f"run:{run_id}"))
@@ -341,22 +344,13 @@ class Store:
 
         def write(database: Database) -> list[str]:
             taken = sql.take_from_dead(database, older_than)
-            self._end_if_asked(database, taken)
+            self._end_due(database, taken)
             return taken
 
         return await self.journal.write(write, lambda taken: ("queue",) if taken else ())
 
-    def _end_if_asked(self, database: Database, run_ids: Sequence[str], reason: str = "its process ended") -> None:
-        """Ends those of the queued runs that were to be cancelled, and those that no worker survives."""
-        for run in sql.records(database, run_ids) if run_ids else ():
-            if run.cancel_requested:
-                end_without_worker(database, run, "cancelled", "cancelled on request", "cancel", self.outbox)
-            elif run.deaths >= self.max_deaths:
-                why = (
-                    f"{run.deaths} workers failed while they ran it, and it is not tried again (last: {reason}). "
-                    "Look for what they have in common (memory, a crash in a tool, a result that cannot be kept)"
-                )
-                end_without_worker(database, run, "failed", why, "deaths", self.outbox)
+    def _end_due(self, database: Database, run_ids: Sequence[str], reason: str = "its process ended") -> None:
+        end_if_due(database, run_ids, self.max_deaths, reason, self.outbox)
 
     async def strand(self, after: float = 30.0) -> list[str]:
         """Marks queued runs whose version no worker has had for ``after`` seconds as ``stranded``, and says what to
@@ -366,22 +360,13 @@ class Store:
             Those that were marked now.
         """
 
-        def write(database: Database) -> list[str]:
-            queued = sql.queued_versions(database)
-            live = sql.live_versions(database, after) if queued else set[tuple[str, str]]()
-            found: list[str] = []
-            for crew, version in queued:
-                if (crew, version) not in live:
-                    found += sql.strand(database, (crew, version), after, _stranded(crew, version, after))
-            return found
-
-        return await self.journal.write(write)
+        return await self.journal.write(lambda database: sql.strand(database, after))
 
     # -- questions ----------------------------------------------------------------------------------------
 
     async def questions(self, run_id: str) -> list[Question]:
         """What persons were asked about a run, the oldest first, answered or not."""
-        return await self.journal.read(lambda database: sql.questions(database, [run_id]))
+        return await self.journal.read(lambda database: asking.asked(database, [run_id]))
 
     async def answer(
         self, run_id: str, question: str, answer: HumanAnswer, hooks: Hooks | None = None
@@ -396,20 +381,7 @@ class Store:
         """
 
         def write(database: Database) -> AnswerOutcome:
-            run = sql.hold(database, run_id)
-            asked = [item for item in sql.questions(database, [run_id]) if question in (item.path, item.task)]
-            if run is None or not asked:
-                return AnswerOutcome.unknown if run is None or run.state in WAITING else AnswerOutcome.not_waiting
-            chosen = next((item for item in asked if item.answer is None), asked[-1])
-            if chosen.answer is not None:
-                return AnswerOutcome.repeated if chosen.answer == answer else AnswerOutcome.conflict
-            if run.ended:
-                return AnswerOutcome.not_waiting
-            sql.answer(database, run_id, chosen.path, answer)
-            sql.queue_again(database, run_id)
-            if hooks is not None and hooks != Hooks():
-                sql.set_hooks(database, run_id, run.hooks.replaced_by(hooks))
-            return AnswerOutcome.accepted
+            return asking.answer(database, run_id, question, answer, hooks)
 
         return await self.journal.write(write, ("queue", f"run:{run_id}"))
 
@@ -417,37 +389,9 @@ class Store:
         """Does what was to be done with questions that nobody has answered in time; returns how many."""
 
         def write(database: Database) -> int:
-            due = sql.expired(database, limit)
+            due = asking.due(database, limit)
             for run_id, path in due:
-                self._expire(database, run_id, path)
+                asking.expire(database, run_id, path, self.outbox)
             return len(due)
 
         return await self.journal.write(write, lambda count: ("queue",) if count else ())
-
-    def _expire(self, database: Database, run_id: str, path: str) -> None:
-        run = sql.hold(database, run_id)
-        asked = next((item for item in sql.questions(database, [run_id]) if item.path == path), None)
-        if run is None or asked is None or asked.answer is not None:
-            return
-        reason = f"nobody has answered the question of task {asked.task!r} in time"
-        if asked.default_action == "approve":
-            sql.answer(database, run_id, path, HumanAnswer(True, ""))
-            sql.queue_again(database, run_id)
-        elif run.state in WAITING:
-            status = "cancelled" if asked.default_action == "cancel" else "failed"
-            end_without_worker(database, run, status, reason, path, self.outbox)
-
-
-def _answered(questions: Iterable[Question]) -> dict[str, list[Question]]:
-    found: dict[str, list[Question]] = {}
-    for question in questions:
-        if question.answer is not None:
-            found.setdefault(question.run_id, []).append(question)
-    return found
-
-
-def _stranded(crew: str, version: str, after: float) -> str:
-    return (
-        f"no worker has had version {version!r} of crew {crew!r} for {after:g} s: start one that has it "
-        f"(quarterdeck worker {crew}@{version}=TARGET), and the run goes on; or cancel it"
-    )
