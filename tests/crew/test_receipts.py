@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from quarterdeck import Crew
+from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import ConfigError, ToolExecutionFailedError
 from quarterdeck.events import Event, RunFinished, ToolFinished
+from quarterdeck.flow import Flow, start
 from quarterdeck.testing import call
 from quarterdeck.tools import BaseTool, ToolFailure, tool
 
@@ -181,3 +183,37 @@ def test_a_wrong_policy_is_told(make_agent: Any, make_task: Any, kind: str) -> N
     }
     with pytest.raises(ConfigError, match=r"tool_failure_policy: input should be 'ignore', 'warn' or 'raise', got"):
         made[kind](tool_failure_policy="shrug")
+
+
+def test_a_flow_has_those_of_its_crews_and_agents(make_agent: Any, make_task: Any) -> None:
+    """The method is the task; the path is that in the flow's run."""
+
+    class Harbour(Flow[dict[str, Any]]):
+        @start()
+        def measure(self) -> str:
+            agent = make_agent([sound(), "x"], tools=[gauge(DOWN)])
+            inner = Crew(name="sounding", tasks=[make_task(agent, name="survey")]).kickoff()
+            assert [r.task for r in inner.tool_receipts] == ["survey"]
+            assert inner.tasks_output[0].has_tool_failures
+            return inner.status
+
+    events: list[Event] = []
+    flow = Harbour()
+    output = run_sync(flow.akickoff(on_event=events.append, stream=False))
+    assert output == "completed_with_issues"
+    end = events[-1]
+    assert isinstance(end, RunFinished)
+    assert end.status == "completed"
+    assert end.issues == [
+        "measure: gauge failed (tool_reported): the gauge is down (code: E7) [measure/1/sounding/1/survey/1/tool/1]"
+    ]
+
+
+async def test_a_task_alone_tells_of_its_issues(make_agent: Any, make_task: Any) -> None:
+    events: list[Event] = []
+    agent = make_agent([sound(), "x"], tools=[gauge(DOWN)])
+    output = await make_task(agent, name="survey").aexecute_sync(on_event=events.append)
+    assert [f.path for f in output.tool_failures] == ["survey/1/tool/1"]
+    end = events[-1]
+    assert isinstance(end, RunFinished)
+    assert len(end.issues) == 1

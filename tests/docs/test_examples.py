@@ -40,6 +40,24 @@ def test_research(tmp_path: Path) -> None:
     assert (tmp_path / "summary.json").exists()
 
 
+def test_guarded(tmp_path: Path) -> None:
+    """A form, a refused claim, a condition, a sentence."""
+    depths = '{"harbour": "Bergen", "depths_m": [14.5, 9], "remark": %s}'
+    script: list[Any] = [
+        call("depth", harbour="Bergen"),
+        depths % '"The bottom is mud."',
+        '{"unsupported": ["The bottom is mud."], "score": 6}',
+        depths % "null",
+        '{"unsupported": [], "score": 10}',
+        "Bergen has 9 m at the south quay.",
+        '{"valid": true, "feedback": ""}',
+    ]
+    with LoopbackServer(script) as server:
+        out = run("guarded.py", tmp_path, server)
+        assert len(server.requests) == len(script)
+    assert out.splitlines() == ["Bergen has 9 m at the south quay.", "survey: depth ok [survey/1/tool/1]"]
+
+
 def test_durable(tmp_path: Path) -> None:
     """Killed after the first task, it goes on, and the first task's call is not made again."""
     with LoopbackServer(["facts", "text"]) as server:

@@ -30,6 +30,7 @@ from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.receipts import issues, tool_receipts
 from quarterdeck.runtime.run import Run
 
 __all__ = ["Flow", "FlowPersistence", "FlowState", "and_", "listen", "or_", "persist", "router", "start"]
@@ -236,7 +237,7 @@ class Flow(Generic[T]):
             output = await flow._run(inputs, options, pending)  # pyright: ignore[reportPrivateUsage] - the same class
         finally:
             self.__dict__.update(flow.__dict__)
-        if output.status == "completed":
+        if not output.partial:
             return output.result
         question = self._execution.question if self._execution else None
         if question and question.pending and output.status == "pending_human_input":
@@ -305,7 +306,7 @@ class Flow(Generic[T]):
             stop = run.stop_behind(error)
             output = self._output(execution, stop.status, stop.ended_by, stop.reason)
             await self._save_question(execution)
-            await run.end(output.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
+            await run.end(stop.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
             return output
         except JournalError:
             raise
@@ -313,7 +314,9 @@ class Flow(Generic[T]):
             await run.end("failed", as_text(execution.result), error=f"{type(error).__name__}: {error}")
             raise
         output = self._output(execution)
-        await run.end("completed", output.raw)
+        output.issues = issues(output.tool_receipts)
+        output.status = "completed_with_issues" if output.issues else "completed"
+        await run.end("completed", output.raw, issues=output.issues)
         return output
 
     def _output(
@@ -328,6 +331,7 @@ class Flow(Generic[T]):
             token_usage=run.usage.model_copy(),
             cost_usd=run.cost_usd,
             run_id=run.id,
+            tool_receipts=tool_receipts(run.finished),
             status=status,
             ended_by=ended_by,
             reason=reason,

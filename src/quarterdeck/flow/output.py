@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quarterdeck.events import RunStatus
+from quarterdeck.crew.output import OutputStatus
 from quarterdeck.flow.values import to_json
 from quarterdeck.llm.types import UsageMetrics
+from quarterdeck.runtime.receipts import ToolReceipt
 
 
 class FlowOutput(BaseModel):
@@ -23,8 +24,10 @@ class FlowOutput(BaseModel):
         token_usage: Tokens and calls of the whole run, each call counted once.
         cost_usd: Cost of the whole run; None where a model's price is not known.
         run_id: The run's id.
-        status: ``completed``; ``limited`` by the budget, ``cancelled``, ``in_doubt`` or ``pending_human_input``: then
-            the output is partial.
+        tool_receipts: The tool calls of its crews and agents, with what came of each; ``task`` is the method.
+        issues: The failed tool calls that need attention, in words.
+        status: ``completed``, or ``completed_with_issues`` where there are some; ``limited`` by the budget,
+            ``cancelled``, ``in_doubt`` or ``pending_human_input``: then the output is partial.
         ended_by: The limit that ended it, or the path of the step in doubt or of the question to a person.
         reason: The same in words, with what to do.
     """
@@ -38,14 +41,16 @@ class FlowOutput(BaseModel):
     token_usage: UsageMetrics = Field(default_factory=UsageMetrics)
     cost_usd: float | None = None
     run_id: str = ""
-    status: RunStatus = "completed"
+    tool_receipts: list[ToolReceipt] = Field(default_factory=list[ToolReceipt], repr=False)
+    issues: list[str] = Field(default_factory=list[str])
+    status: OutputStatus = "completed"
     ended_by: str = ""
     reason: str = ""
 
     @property
     def partial(self) -> bool:
         """True where the run ended before its work was done."""
-        return self.status != "completed"
+        return self.status not in ("completed", "completed_with_issues")
 
     def __str__(self) -> str:
         return self.raw

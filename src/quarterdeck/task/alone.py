@@ -12,6 +12,7 @@ from quarterdeck.agent.interpolation import interpolate
 from quarterdeck.errors import ConfigError, JournalError, RunStopped, TaskError
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
+from quarterdeck.runtime.receipts import issues
 from quarterdeck.runtime.run import Run
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask, output_path, task_names
@@ -43,7 +44,7 @@ async def _within(run: Run, task: Task, planned: PlannedTask, context: str) -> T
     except Exception as error:
         await run.end("failed", run.last_text, error=f"{type(error).__name__}: {error}")
         raise
-    await run.end("completed", output.raw)
+    await run.end("completed", output.raw, issues=issues(output.tool_receipts))
     return output
 
 

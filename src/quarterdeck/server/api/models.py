@@ -236,6 +236,7 @@ class StatusBody(BaseModel):
     result_json: dict[str, Any] | None = None
     error: str | None = None
     ended_by: str | None = Field(None, description="The limit that ended it")
+    issues: list[str] | None = Field(None, description="Failed tool calls that nothing made up for")
     partial: bool | None = None
 
 
