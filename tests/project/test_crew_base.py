@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quarterdeck import Agent, Crew, Task
-from quarterdeck.errors import ConfigError
+from quarterdeck.errors import ConfigError, InputError
 from quarterdeck.hooks import before_llm_call
 from quarterdeck.project import CrewBase, agent, crew, load_target, task
 from quarterdeck.project.imports import first_on_path
@@ -306,6 +306,27 @@ def test_hooks_of_the_class_are_its_crews() -> None:
     hooked.kickoff()
     assert seen == ["Hooked"]
     assert len(Hooked().crew().hooks) == len(hooked.hooks) == 1
+
+
+def test_inputs_that_a_hook_may_add(write: Callable[..., Path]) -> None:
+    """What ``@before_kickoff`` puts in need not be given; what is missing after it is an error of the run."""
+    code = CREW.replace(
+        'return {"topic": inputs["topic"].lower()}', 'return {"topic": "tides"} if "sea" in inputs else {}'
+    )
+    crew = made(write(FILES | {"crew.py": code})).crew()
+    assert crew.contract.required == ("topic",)
+    assert crew.contract.schema["required"] == []
+    assert crew.contract.check({"sea": "North"}) == {"sea": "North"}
+    with pytest.raises(InputError, match="needs the input topic"):
+        crew.kickoff({"land": 1})
+    assert crew.kickoff({"sea": 1}).pydantic.text == "Twice."
+
+
+def test_code_for_crewai_says_what_to_do(write: Callable[..., Path]) -> None:
+    folder = write({"crew.py": "from crewai import Crew\n", "pkg/__init__.py": "", "pkg/crew.py": "import crewai\n"})
+    for target in ("crew.py", "pkg.crew"):
+        with pytest.raises(ConfigError, match="needs 'crewai', which is not installed: 'quarterdeck run --compat'"):
+            load_target(target, folder)
 
 
 def test_a_module_is_found_beside_the_file(write: Callable[..., Path]) -> None:

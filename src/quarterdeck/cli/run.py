@@ -151,7 +151,7 @@ def _from_file(file: Path) -> dict[str, Any]:
 def ask_missing(contract: Contract, given: dict[str, Any]) -> dict[str, Any]:
     """Asks on the terminal for required inputs that are missing; elsewhere they are an error of the kickoff."""
     missing = [name for name in contract.required if name not in given]
-    if not missing or not sys.stdin.isatty():
+    if not missing or not contract.complete or not sys.stdin.isatty():
         return given
     described = contract.schema.get("properties", {})
     asked: dict[str, Any] = {}

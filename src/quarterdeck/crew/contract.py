@@ -23,19 +23,23 @@ class Contract:
         required: Names that must be given, sorted.
         schema: The JSON Schema of all inputs.
         model: The pydantic model, where the inputs are declared by one.
+        complete: Whether all of the required inputs must be given. Not where a function may add some before the run:
+            then what is missing is found when the run begins.
     """
 
     required: tuple[str, ...]
     schema: dict[str, Any]
     model: type[BaseModel] | None = None
+    complete: bool = True
 
     @classmethod
-    def of_names(cls, names: Iterable[str]) -> Contract:
+    def of_names(cls, names: Iterable[str], *, complete: bool = True) -> Contract:
         """The contract of placeholders: each name is required, and takes any value that can be written as text."""
         required = tuple(sorted(names))
         value = {"type": ["string", "number", "boolean", "object", "array", "null"]}
         properties = {name: dict(value) for name in required}
-        return cls(required, {"type": "object", "properties": properties, "required": list(required)})
+        schema = {"type": "object", "properties": properties, "required": list(required) if complete else []}
+        return cls(required, schema, None, complete)
 
     @classmethod
     def of_model(cls, model: type[BaseModel]) -> Contract:
@@ -54,7 +58,7 @@ class Contract:
         if self.model is not None:
             return self._by_model(self.model, inputs)
         problems = [InputProblem(name, "is required", "") for name in self.required if name not in inputs]
-        if problems:
+        if problems and self.complete:
             raise _error(problems, [p.field for p in problems], inputs)
         return dict(inputs)
 

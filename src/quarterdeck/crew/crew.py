@@ -188,7 +188,11 @@ class Crew(Definition):
     @cached_property
     def contract(self) -> Contract:
         """The inputs that it takes."""
-        return Contract.of_model(self.inputs_model) if self.inputs_model else Contract.of_names(self.fetch_inputs())
+        if self.inputs_model:
+            return Contract.of_model(self.inputs_model)
+        adding = (InterceptionPoint.EXECUTION_START, InterceptionPoint.INPUT)
+        may_add = self.before_kickoff_callbacks or any(hook.point in adding for hook in self._hooks)
+        return Contract.of_names(self.fetch_inputs(), complete=not may_add)
 
     def fetch_inputs(self) -> set[str]:
         """Names of the inputs that the crew needs: the placeholders of its tasks and agents."""

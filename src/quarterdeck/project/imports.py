@@ -26,9 +26,17 @@ def import_module(name: str, base: Path, target: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigError(f"target {target!r}: there is no module {name!r} in {base} or the environment") from None
-        raise ConfigError(f"target {target!r}: its import needs {error.name!r}, which is not installed") from error
+        raise ConfigError(f"target {target!r}: its import needs {error.name!r}, {_way_out(error.name)}") from error
     except Exception as error:
         raise ConfigError(f"target {target!r}: its import failed: {type(error).__name__}: {error}") from error
+
+
+def _way_out(module: str | None) -> str:
+    if module and module.partition(".")[0] in ("crewai", "crewai_tools"):
+        return (
+            "which is not installed: 'quarterdeck run --compat' answers it, 'quarterdeck migrate' rewrites the imports"
+        )
+    return "which is not installed"
 
 
 def import_file(path: Path) -> ModuleType:
@@ -52,6 +60,9 @@ def import_file(path: Path) -> ModuleType:
     try:
         with first_on_path(_root(path.parent)), first_on_path(path.parent), _forgetting(path.parent):
             spec.loader.exec_module(module)
+    except ModuleNotFoundError as error:
+        del sys.modules[name]
+        raise ConfigError(f"{path}: its import needs {error.name!r}, {_way_out(error.name)}") from error
     except Exception as error:
         del sys.modules[name]
         raise ConfigError(f"{path}: its import failed: {type(error).__name__}: {error}") from error
