@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quarterdeck.agent.agent import Agent
+from quarterdeck.crew.process import Process
 from quarterdeck.crew.staff import each_once
 from quarterdeck.task.conditional import ConditionalTask
 from quarterdeck.task.task import Task
@@ -34,6 +35,20 @@ def check_tasks(tasks: Sequence[Task], *, managed: bool) -> None:
         for item in task.context_tasks or ():
             if id(item) not in before:
                 raise ValueError(f"{where} has a task in its context that does not come before it in the crew")
+
+
+def check_process(process: Process, manager_llm: object, manager_agent: Agent | None) -> None:
+    """Checks that a hierarchical crew names its manager, and a sequential one names none.
+
+    Raises:
+        ValueError: It is not so.
+    """
+    given = {"manager_llm": manager_llm, "manager_agent": manager_agent}
+    named = [name for name, value in given.items() if value is not None]
+    if process is Process.sequential and named:
+        raise ValueError(f"{named[0]} does nothing in a sequential crew: add process=Process.hierarchical")
+    if process is Process.hierarchical and not named:
+        raise ValueError("a hierarchical crew needs one of manager_llm and manager_agent")
 
 
 def check_manager(agents: Sequence[Agent], tasks: Sequence[Task], manager: Agent) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Unpack
 
@@ -14,47 +12,34 @@ from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_valid
 
 from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition, digest
-from quarterdeck.agent.rate import RateLimit, wait_for
-from quarterdeck.concurrency import call, finish_all, run_sync
+from quarterdeck.agent.rate import RateLimit
+from quarterdeck.concurrency import finish_all, run_sync
 from quarterdeck.crew import evaluation, training
-from quarterdeck.crew.checks import check_manager, check_tasks
+from quarterdeck.crew.checks import check_manager, check_process, check_tasks
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.copies import with_agents
-from quarterdeck.crew.execution import Execution
-from quarterdeck.crew.hooked import intercept_output
 from quarterdeck.crew.inputs import checked, each, numbered
+from quarterdeck.crew.kickoff import Kickoff
 from quarterdeck.crew.output import CrewOutput
-from quarterdeck.crew.plan import definition_digest, plan
-from quarterdeck.crew.planning import PATH, with_plans
+from quarterdeck.crew.plan import definition_digest
+from quarterdeck.crew.process import Process
 from quarterdeck.crew.replay import Source, find_source
 from quarterdeck.crew.staff import Staff, default_manager, each_once
 from quarterdeck.crew.streamed import both, streamed
-from quarterdeck.errors import JournalError, RunStopped, TaskError
-from quarterdeck.events import RunStatus, scope
-from quarterdeck.hooks import ExecutionStartContext, Hook, InputContext, InterceptionPoint
-from quarterdeck.hooks.dispatch import dispatch, hooks_at
+from quarterdeck.events import scope
+from quarterdeck.hooks import Hook
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
-from quarterdeck.runtime.receipts import issues, tool_receipts
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.verbose import printer
-from quarterdeck.task.output import TaskOutput
-from quarterdeck.task.planned import PlannedTask, task_names
+from quarterdeck.task.planned import task_names
 from quarterdeck.task.task import Task
 from quarterdeck.tools.failure import FailurePolicy
 
 _LATER = "is not supported"
-
-
-class Process(StrEnum):
-    """How a crew's tasks are done: ``sequential``, each by its agent; ``hierarchical``, each by a manager that hands
-    the work to the agents. Both take the tasks one after another."""
-
-    sequential = "sequential"
-    hierarchical = "hierarchical"
 
 
 class Crew(Definition):
@@ -141,14 +126,9 @@ class Crew(Definition):
     @model_validator(mode="after")
     def _check(self) -> Crew:
         check_tasks(self.tasks, managed=self.process is Process.hierarchical)
-        if self.process is Process.sequential:
-            for name in ("manager_llm", "manager_agent"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name} does nothing in a sequential crew: add process=Process.hierarchical")
-            return self
-        if self.manager is None:
-            raise ValueError("a hierarchical crew needs one of manager_llm and manager_agent")
-        check_manager(self.agents, self.tasks, self.manager)
+        check_process(self.process, self.manager_llm, self.manager_agent)
+        if self.manager:
+            check_manager(self.agents, self.tasks, self.manager)
         return self
 
     @model_validator(mode="after")
@@ -284,29 +264,14 @@ class Crew(Definition):
         given = checked(source.given if source else inputs)
         if self._verbose():
             options["on_event"] = both(options.get("on_event"), printer())
-        return await kickoff_here(self.name, options, lambda run: self._within(run, given, source))
 
-    async def _within(self, run: Run, given: dict[str, Any], source: Source | None) -> CrewOutput:
-        """Runs the crew in a run that is opened, and perhaps begun by a flow."""
-        run.tool_failure_policy = self.tool_failure_policy or run.tool_failure_policy
-        planned: list[PlannedTask] = []
+        def work(run: Run) -> Awaitable[CrewOutput]:
+            return Kickoff(self, run, self._rate, self._note).work(given, source)
 
-        async def prepare(given: dict[str, Any]) -> dict[str, Any]:
-            inputs = self._fitting(source.inputs) if source else await self._prepare(given)
-            planned.extend(plan(self.tasks, inputs, self.staff))  # a missing input is found before anything is written
-            return inputs
+        return await kickoff_here(self.name, options, work)
 
-        reused: dict[str, Any] = {"replay_of": source.run_id, "reused": source.outputs} if source else {}
-        inputs = await run.begin(self.name, given, self.definition, prepare, **reused)
-        execution = Execution(
-            run=run,
-            plan=planned or plan(self.tasks, inputs, self.staff),
-            cache=self.cache,
-            rate=self._rate,
-            step_callback=self.step_callback,
-            task_callback=self.task_callback,
-        )
-        return await self._run(run, execution)
+    def _note(self, usage: UsageMetrics) -> None:
+        self._latest = usage
 
     def start(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> RunHandle[CrewOutput]:
         """Starts a run in the background and returns at once.
@@ -442,79 +407,6 @@ class Crew(Definition):
             RunError: A run failed or was stopped.
         """
         return run_sync(training.train(self, n_iterations, filename, inputs, **options))
-
-    # -- one run ------------------------------------------------------------------------------------------
-
-    async def _prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The inputs that a run works with."""
-        starting, ready = hooks_at(InterceptionPoint.EXECUTION_START), hooks_at(InterceptionPoint.INPUT)
-        if self.before_kickoff_callbacks or starting or ready:
-            inputs = checked(inputs)  # a copy: it may be changed in place, and the given ones are kept too
-        if starting:
-            inputs = (await dispatch(starting, ExecutionStartContext(payload=inputs))).payload
-        for function in self.before_kickoff_callbacks:
-            changed = await call(function, inputs)
-            inputs = checked(changed) if changed is not None else inputs
-        if ready:
-            inputs = checked((await dispatch(ready, InputContext(payload=inputs))).payload)
-        return self._fitting(inputs)
-
-    def _fitting(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return self.contract.check(inputs) if self.inputs_model else inputs
-
-    async def _run(self, run: Run, execution: Execution) -> CrewOutput:
-        try:
-            if self.planning:
-                llm = self.planning_llm or execution.plan[0].agent.llm
-                execution.plan = await with_plans(run, execution.plan, llm, wait_for(self._rate, run, PATH))
-            await execution.sequential()
-            return await self._complete(run, execution)
-        except (RunStopped, asyncio.CancelledError) as error:
-            return await self._stopped(run, execution, run.stop_behind(error))
-        except JournalError:
-            raise
-        except Exception as error:
-            await run.end("failed", run.last_text, error=f"{type(error).__name__}: {error}")
-            raise
-
-    async def _complete(self, run: Run, execution: Execution) -> CrewOutput:
-        last = next((item for item in reversed(execution.finished()) if item.raw.strip()), None)
-        if last is None:
-            raise TaskError("no task of the crew gave an output")
-        output = self._output(run, execution, "completed", last)
-        if run.ended:  # completed in an earlier segment
-            return output.model_copy(update={"raw": run.ended.output})
-        found = output.issues
-        for function in self.after_kickoff_callbacks:
-            changed = await call(function, output)
-            output = changed if isinstance(changed, CrewOutput) else output
-        output = await intercept_output(output)
-        await run.end("completed", output.raw, issues=found)
-        return output
-
-    async def _stopped(self, run: Run, execution: Execution, stop: RunStopped) -> CrewOutput:
-        finished = execution.finished()
-        output = self._output(run, execution, stop.status, finished[-1] if finished else None)
-        output.ended_by, output.reason = stop.ended_by, stop.reason
-        await run.end(stop.status, output.raw, error=stop.reason, ended_by=stop.ended_by)
-        return output
-
-    def _output(self, run: Run, execution: Execution, status: RunStatus, last: TaskOutput | None) -> CrewOutput:
-        self._latest = run.usage.model_copy()
-        receipts = tool_receipts(run.finished)
-        found = issues(receipts) if status == "completed" else []
-        return CrewOutput(
-            raw=last.raw if last else run.last_text,
-            pydantic=last.pydantic if last else None,
-            json_dict=last.json_dict if last else None,
-            tasks_output=execution.finished(),
-            token_usage=run.usage.model_copy(),
-            cost_usd=run.cost_usd,
-            run_id=run.id,
-            tool_receipts=receipts,
-            issues=found,
-            status="completed_with_issues" if found else status,
-        )
 
     def _verbose(self) -> bool:
         return self.verbose or any(agent.verbose for agent in self.staff.taking_part(self.tasks))
