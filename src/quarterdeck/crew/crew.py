@@ -27,7 +27,7 @@ from quarterdeck.crew.replay import Source, find_source
 from quarterdeck.crew.staff import Staff, default_manager, each_once
 from quarterdeck.crew.streamed import both, streamed
 from quarterdeck.events import scope
-from quarterdeck.hooks import Hook
+from quarterdeck.hooks import Hook, InterceptionPoint
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
