@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from quarterdeck import Agent, Crew, Task
+from quarterdeck.cli import app
 from quarterdeck.crew.training import read_trained
 from quarterdeck.errors import ConfigError, RunError
-from quarterdeck.runtime.human import HumanAnswer, HumanRequest, Later
-from quarterdeck.testing import ScriptedLLM
+from quarterdeck.runtime.human import HumanAnswer, HumanRequest, Later, human_input
+from quarterdeck.testing import LoopbackServer, ScriptedLLM
 
 
 class Person:
@@ -112,3 +114,19 @@ def test_files_that_are_none(tmp_path: Path, name: str, text: str | None, said: 
         (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=said):
         crew_of([], [], trained_agents_file=tmp_path / name)
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``quarterdeck train`` asks, writes the file and prints the rules."""
+    (tmp_path / "crew.yaml").write_text(
+        "agents:\n  a: {role: Writer, goal: Write, llm: openai/gpt-4o-mini}\n"
+        "tasks:\n  facts: {description: Facts., expected_output: Facts, agent: a}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    with LoopbackServer(["a fact", "a fact (atlas)", RULES]) as server, human_input(Person("give a source", "")):
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        result = CliRunner().invoke(app, ["train", "-n", "1", "-f", "t.yaml"])
+    assert result.exit_code == 0, result.output
+    assert "Writer:\n  - Give a source for each fact.\n  - Be short.\n" in result.stdout
+    assert read_trained("t.yaml")["Writer"].feedback[0].accepted == "a fact (atlas)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import textwrap
 import threading
@@ -15,7 +16,6 @@ from quarterdeck import Agent, Crew, Task
 from quarterdeck.errors import ConfigError, InputError
 from quarterdeck.hooks import before_llm_call
 from quarterdeck.project import CrewBase, agent, crew, load_target, task
-from quarterdeck.project.imports import first_on_path
 from quarterdeck.testing import ScriptedLLM
 
 AGENTS = """\
@@ -165,6 +165,7 @@ def test_each_instance_has_its_own(write: Callable[..., Path]) -> None:
     assert len({id(item.crew().tasks[0]) for item in [first, *others]}) == 6
     assert first.crew() is first.crew()
     assert len(first.crew().after_kickoff_callbacks) == 1
+    assert copy.deepcopy(first).crew() is not first.crew()
     shared = type(first)()
     crews: list[Any] = []
     threads = [threading.Thread(target=lambda: crews.append(shared.crew())) for _ in range(8)]
@@ -334,6 +335,5 @@ def test_a_module_is_found_beside_the_file(write: Callable[..., Path]) -> None:
     rules = "def is_short(output):\n    return True, output\n"
     tasks = TASKS.replace("guardrail: is_short", "guardrail: {python: qd_rules_here.is_short}")
     folder = write(FILES | {"config/qd_rules_here.py": rules, "config/tasks.yaml": tasks})
-    with first_on_path(folder):
-        news = made(folder)
+    news = made(folder)
     assert news.crew().tasks[1].guardrail.__name__ == "is_short"

@@ -120,6 +120,20 @@ def test_a_conditional_task_and_a_guardrail_in_words(write: Callable[..., Path])
     assert [task.raw for task in crew.kickoff({"year": 2024}).tasks_output] == ["14.5 m", ""]
 
 
+def test_two_crews_have_modules_and_tools_of_their_own(write: Callable[..., Path]) -> None:
+    """Also where the files are called the same, as in two versions of one crew."""
+    other = {"rules.py": RULES.replace('"14"', '"15"'), "tools/depth.py": DEPTH.replace("14.5", "15.5")}
+    write({f"one/{name}": text for name, text in FILES.items()})
+    folder = write({f"two/{name}": text for name, text in (FILES | other).items()})
+    one, two = (load_crew(folder / name)[0] for name in ("one", "two"))
+    for crew, depth in ((one, "14.5"), (two, "15.5")):
+        crew.agents[0].llm = ScriptedLLM([call("depth", harbour="x"), f"{depth} m"])
+        crew.agents[1].llm = ScriptedLLM([f"{depth} m"])
+        output = crew.kickoff({"year": 1})
+        assert output.raw == f"{depth} m"
+        assert f"x: {depth} m" in str(crew.agents[0].llm.requests[1].messages)
+
+
 def test_its_contract(write: Callable[..., Path]) -> None:
     """An input with a default need not be given; null means that it must be; others are taken."""
     crew, _ = load_crew(write(FILES))

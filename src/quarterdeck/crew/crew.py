@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
 
@@ -14,7 +14,6 @@ from quarterdeck.agent.agent import Agent
 from quarterdeck.agent.fields import Definition, digest
 from quarterdeck.agent.rate import RateLimit
 from quarterdeck.concurrency import finish_all, run_sync
-from quarterdeck.crew import evaluation, training
 from quarterdeck.crew.checks import check_manager, check_process, check_tasks
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.copies import with_agents
@@ -38,6 +37,10 @@ from quarterdeck.runtime.verbose import printer
 from quarterdeck.task.planned import task_names
 from quarterdeck.task.task import Task
 from quarterdeck.tools.failure import FailurePolicy
+
+if TYPE_CHECKING:
+    from quarterdeck.crew.evaluation import Evaluation
+    from quarterdeck.crew.training import Trained
 
 _LATER = "is not supported"
 
@@ -134,6 +137,8 @@ class Crew(Definition):
     @model_validator(mode="after")
     def _read_trained(self) -> Crew:
         if self.trained_agents_file is not None:
+            from quarterdeck.crew import training
+
             trained = training.read_trained(self.trained_agents_file)
             self._lessons = {role: agent.suggestions for role, agent in trained.items() if agent.suggestions}
         return self
@@ -361,7 +366,7 @@ class Crew(Definition):
         inputs: Mapping[str, Any] | None = None,
         criteria: str | Mapping[str, str] | None = None,
         **options: Unpack[RunOptions],
-    ) -> evaluation.Evaluation:
+    ) -> Evaluation:
         """Runs the crew several times, one run after another, and has each task's output scored from 1 to 10.
 
         Args:
@@ -379,6 +384,8 @@ class Crew(Definition):
             ConfigError: A number, a model or a name is wrong.
             RunError: The judge failed.
         """
+        from quarterdeck.crew import evaluation  # its models are not made in each program
+
         return run_sync(evaluation.evaluate(self, n_iterations, eval_llm, inputs, criteria, **options))
 
     def train(
@@ -387,7 +394,7 @@ class Crew(Definition):
         filename: str | os.PathLike[str],
         inputs: Mapping[str, Any] | None = None,
         **options: Unpack[RunOptions],
-    ) -> training.Trained:
+    ) -> Trained:
         """Runs the crew with a person who says of each output what should be better, and makes short rules of it.
 
         What is said is in the file at once. The rules are made by the agents' own models; edit them as you like.
@@ -406,6 +413,8 @@ class Crew(Definition):
             ConfigError: A number or the file is wrong.
             RunError: A run failed or was stopped.
         """
+        from quarterdeck.crew import training
+
         return run_sync(training.train(self, n_iterations, filename, inputs, **options))
 
     def _verbose(self) -> bool:

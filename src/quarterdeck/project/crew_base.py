@@ -33,6 +33,10 @@ class _State:
     made: dict[Any, Any] = field(default_factory=dict[Any, Any])
     making: list[Any] = field(default_factory=list[Any])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of an instance makes agents and tasks of its own."""
+        return _State, ()
+
 
 def _state(instance: Any) -> _State:
     return cast("dict[str, Any]", vars(instance)).setdefault(_STATE, _State())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from types import ModuleType
 from typing import Any, Literal, TypeVar, cast
 
 from quarterdeck.agent.fields import Definition
 from quarterdeck.concurrency import call
-from quarterdeck.project.imports import first_on_path
+from quarterdeck.project.imports import import_file
 from quarterdeck.project.jsonc import Keys
 from quarterdeck.project.source import Source
 
@@ -152,7 +152,7 @@ def imported(source: Source, keys: Keys, value: Any) -> Any:
 
 
 def python_ref(source: Source, keys: Keys, ref: Any) -> Any:
-    """What a dotted path names.
+    """What a dotted path names: in a file beside the source or in the folder above it, else in an installed module.
 
     Raises:
         ConfigError: It is no text, there is no such module or name, or its import failed.
@@ -160,15 +160,23 @@ def python_ref(source: Source, keys: Keys, ref: Any) -> Any:
     if not isinstance(ref, str) or not re.fullmatch(r"[\w.]+(:[\w.]+)?", ref):
         raise source.error(keys, f"must be a dotted path such as 'my_module.my_function', got {str(ref)[:60]!r}")
     module, _, attribute = ref.partition(":") if ":" in ref else ref.rpartition(".")
-    folder = source.file.resolve().parent if source.file else None
     try:
-        with first_on_path(folder) if folder else nullcontext():
-            value: Any = importlib.import_module(module)
-            for part in attribute.split("."):
-                value = getattr(value, part)
+        value: Any = _module(source, module)
+        for part in attribute.split("."):
+            value = getattr(value, part)
     except Exception as error:
         raise source.error(keys, f"{ref!r} cannot be imported: {type(error).__name__}: {error}") from error
     return value
+
+
+def _module(source: Source, name: str) -> ModuleType:
+    """A module; two crews may each have a file of the same name."""
+    folder = source.file.resolve().parent if source.file else None
+    for place in (folder, folder.parent) if folder else ():
+        file = place.joinpath(*name.split(".")).with_suffix(".py")
+        if file.is_file():
+            return import_file(file)
+    return importlib.import_module(name)
 
 
 def _with_callbacks(values: dict[str, Any]) -> dict[str, Any]:
