@@ -29,6 +29,8 @@ from quarterdeck.events import (
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
+    KickoffFinished,
+    KickoffStarted,
     LLMDelta,
     LLMFailed,
     LLMFinished,
@@ -105,7 +107,7 @@ def _common(row: _Row, event: Event, here: Scope) -> Fields:
         "run_id": event.run_id,
         "path": event.path,
         "timestamp": datetime.datetime.fromtimestamp(event.time, datetime.UTC),
-        "parent_event_id": _parent(row, event),
+        "parent_event_id": _parent(row, event, here),
     }
     if here.task is not None:
         common |= {"task_id": here.task.id, "task_name": here.task_name}
@@ -124,36 +126,44 @@ def _id(run_id: str, of: str, path: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{run_id}\n{of}\n{path}"))
 
 
-def _parent(row: _Row, event: Event) -> str | None:
+def _parent(row: _Row, event: Event, here: Scope) -> str | None:
     """The id of the beginning of what an event is part of."""
     path = event.path
-    if row.of == "run" or not path:
-        return None
-    if row.of in ("task", "method"):
-        return _id(event.run_id, "run", "")
-    if row.of == "agent":
-        outer = _OUTER.match(path)
-        if outer:  # work that was handed to it by a tool call
-            return _id(event.run_id, "tool", outer[1])
-        return _id(event.run_id, "task", path.split("/")[0])
-    return _id(event.run_id, "agent", path.rpartition("/")[0].rpartition("/")[0])
+    above = path.rpartition("/")[0]
+    two_above = above.rpartition("/")[0]
+    if row.of == "run" or not path:  # of a part of a run: the method that kicked it off
+        return _id(event.run_id, "method", two_above) if path else None
+    if row.of == "task":
+        return _id(event.run_id, "run", above)
+    if row.of == "method":
+        return _id(event.run_id, "run", two_above)
+    if row.of != "agent":
+        return _id(event.run_id, "agent", two_above)
+    outer = _OUTER.match(path)
+    if outer:  # work that was handed to it by a tool call
+        return _id(event.run_id, "tool", outer[1])
+    return _id(event.run_id, "task", above) if here.task is not None else _id(event.run_id, "run", two_above)
 
 
+_BEGINNINGS = (
+    _Row(crew_events.CrewKickoffStartedEvent, "run", fields.crew_started, begins=True),
+    _Row(flow_events.FlowStartedEvent, "run", fields.flow_started, begins=True),
+    _Row(agent_events.LiteAgentExecutionStartedEvent, "run", fields.alone_started, begins=True),
+)
+_ENDS = (
+    _Row(crew_events.CrewKickoffCompletedEvent, "run", fields.crew_completed, ends=True),
+    _Row(crew_events.CrewKickoffFailedEvent, "run", fields.crew_failed, ends=True),
+    _Row(flow_events.FlowFinishedEvent, "run", fields.flow_finished, ends=True),
+    _Row(flow_events.FlowFailedEvent, "run", fields.flow_failed, ends=True),
+    _Row(flow_events.FlowPausedEvent, "run", fields.flow_paused, ends=True),
+    _Row(agent_events.LiteAgentExecutionCompletedEvent, "run", fields.alone_completed, ends=True),
+    _Row(agent_events.LiteAgentExecutionErrorEvent, "run", fields.alone_failed, ends=True),
+)
 _ROWS: Mapping[type[Event], tuple[_Row, ...]] = {
-    RunStarted: (
-        _Row(crew_events.CrewKickoffStartedEvent, "run", fields.crew_started, begins=True),
-        _Row(flow_events.FlowStartedEvent, "run", fields.flow_started, begins=True),
-        _Row(agent_events.LiteAgentExecutionStartedEvent, "run", fields.alone_started, begins=True),
-    ),
-    RunFinished: (
-        _Row(crew_events.CrewKickoffCompletedEvent, "run", fields.crew_completed, ends=True),
-        _Row(crew_events.CrewKickoffFailedEvent, "run", fields.crew_failed, ends=True),
-        _Row(flow_events.FlowFinishedEvent, "run", fields.flow_finished, ends=True),
-        _Row(flow_events.FlowFailedEvent, "run", fields.flow_failed, ends=True),
-        _Row(flow_events.FlowPausedEvent, "run", fields.flow_paused, ends=True),
-        _Row(agent_events.LiteAgentExecutionCompletedEvent, "run", fields.alone_completed, ends=True),
-        _Row(agent_events.LiteAgentExecutionErrorEvent, "run", fields.alone_failed, ends=True),
-    ),
+    RunStarted: _BEGINNINGS,
+    KickoffStarted: _BEGINNINGS,
+    RunFinished: _ENDS,
+    KickoffFinished: _ENDS,
     TaskStarted: (_Row(task_events.TaskStartedEvent, "task", lambda event, here: {"task": here.task}, begins=True),),
     TaskFinished: (_Row(task_events.TaskCompletedEvent, "task", fields.task_finished, ends=True),),
     TaskFailed: (

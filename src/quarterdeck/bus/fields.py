@@ -15,6 +15,8 @@ from quarterdeck.events import (
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
+    KickoffFinished,
+    KickoffStarted,
     LLMDelta,
     LLMFailed,
     LLMFinished,
@@ -37,20 +39,23 @@ from quarterdeck.task.output import TaskOutput
 from quarterdeck.tools.failure import ToolFailure
 
 Fields = dict[str, Any]
+COMPLETED = ("completed", "completed_with_issues")
+Began = RunStarted | KickoffStarted
+Ended = RunFinished | KickoffFinished
 
 
-def crew(event: RunStarted | RunFinished, here: Scope) -> Fields | None:
+def crew(event: Event, here: Scope) -> Fields | None:
     return {"crew": here.crew, "crew_name": here.crew.name} if here.crew is not None else None
 
 
-def crew_started(event: RunStarted, here: Scope) -> Fields | None:
+def crew_started(event: Began, here: Scope) -> Fields | None:
     common = crew(event, here)
     return common and common | {"inputs": event.inputs}
 
 
-def crew_completed(event: RunFinished, here: Scope) -> Fields | None:
+def crew_completed(event: Ended, here: Scope) -> Fields | None:
     common = crew(event, here)
-    if common is None or event.status != "completed":
+    if common is None or event.status not in COMPLETED:
         return None
     output = CrewOutput(
         raw=event.output, run_id=event.run_id, cost_usd=event.cost_usd, token_usage=UsageMetrics(**event.usage)
@@ -58,39 +63,40 @@ def crew_completed(event: RunFinished, here: Scope) -> Fields | None:
     return common | {"output": output, "total_tokens": event.usage.get("total_tokens", 0)}
 
 
-def crew_failed(event: RunFinished, here: Scope) -> Fields | None:
+def crew_failed(event: Ended, here: Scope) -> Fields | None:
     common = crew(event, here)
-    return common | {"error": event.error or event.status} if common and event.status != "completed" else None
+    return common | {"error": event.error or event.status} if common and event.status not in COMPLETED else None
 
 
 def flow(event: Event, here: Scope) -> Fields | None:
-    """Of a flow's own run, not of a crew's within it."""
-    return {"flow_name": here.flow.name} if here.flow is not None and here.crew is None else None
+    """Of a flow's own run, not of what its methods kick off."""
+    within = here.crew is not None or here.task is not None or here.agent is not None
+    return None if here.flow is None or within else {"flow_name": here.flow.name}
 
 
-def flow_started(event: RunStarted, here: Scope) -> Fields | None:
+def flow_started(event: Began, here: Scope) -> Fields | None:
     common = flow(event, here)
     return common and common | {"inputs": event.inputs}
 
 
-def flow_finished(event: RunFinished, here: Scope) -> Fields | None:
+def flow_finished(event: Ended, here: Scope) -> Fields | None:
     common = flow(event, here)
-    if common is None or event.status != "completed":
+    if common is None or event.status not in COMPLETED:
         return None
     return common | {"result": event.output, "state": here.flow.state}
 
 
-def flow_paused(event: RunFinished, here: Scope) -> Fields | None:
+def flow_paused(event: Ended, here: Scope) -> Fields | None:
     common = flow(event, here)
     if common is None or event.status != "pending_human_input":
         return None
-    name = event.ended_by.split("/")[0]
+    name = getattr(event, "ended_by", "").split("/")[0]
     return common | {"flow_id": event.run_id, "method_name": name, "message": event.error, "state": here.flow.state}
 
 
-def flow_failed(event: RunFinished, here: Scope) -> Fields | None:
+def flow_failed(event: Ended, here: Scope) -> Fields | None:
     common = flow(event, here)
-    ended = event.status in ("completed", "pending_human_input")
+    ended = event.status in (*COMPLETED, "pending_human_input")
     return None if common is None or ended else common | {"error": event.error or event.status}
 
 
@@ -129,19 +135,19 @@ def alone(here: Scope) -> Fields | None:
     return {"agent_info": {"id": agent.id, "role": here.role, "goal": agent.goal, "tools": tools}}
 
 
-def alone_started(event: RunStarted, here: Scope) -> Fields | None:
+def alone_started(event: Began, here: Scope) -> Fields | None:
     common = alone(here)
     return common and common | {"tools": list(here.agent.tools), "messages": event.given.get("messages")}
 
 
-def alone_completed(event: RunFinished, here: Scope) -> Fields | None:
+def alone_completed(event: Ended, here: Scope) -> Fields | None:
     common = alone(here)
-    return common | {"output": event.output} if common and event.status == "completed" else None
+    return common | {"output": event.output} if common and event.status in COMPLETED else None
 
 
-def alone_failed(event: RunFinished, here: Scope) -> Fields | None:
+def alone_failed(event: Ended, here: Scope) -> Fields | None:
     common = alone(here)
-    return common | {"error": event.error or event.status} if common and event.status != "completed" else None
+    return common | {"error": event.error or event.status} if common and event.status not in COMPLETED else None
 
 
 def task_finished(event: TaskFinished, here: Scope) -> Fields:

@@ -24,7 +24,7 @@ from quarterdeck.crew.plan import definition_digest
 from quarterdeck.crew.process import Process
 from quarterdeck.crew.replay import Source, find_source
 from quarterdeck.crew.staff import Staff, default_manager, each_once
-from quarterdeck.crew.streamed import both, streamed
+from quarterdeck.crew.streamed import streamed
 from quarterdeck.events import scope
 from quarterdeck.hooks import Hook, InterceptionPoint
 from quarterdeck.llm import BaseLLM, create_llm
@@ -34,6 +34,7 @@ from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
 from quarterdeck.runtime.run import Run
 from quarterdeck.runtime.verbose import printer
+from quarterdeck.runtime.watch import both
 from quarterdeck.task.planned import task_names
 from quarterdeck.task.task import Task
 from quarterdeck.tools.failure import FailurePolicy

@@ -7,10 +7,8 @@ from typing import Any
 
 from quarterdeck.concurrency import finish_all
 from quarterdeck.crew.output import CrewOutput
-from quarterdeck.errors import RunStopped
-from quarterdeck.events import Event, Subscriber
 from quarterdeck.runtime.options import RunOptions
-from quarterdeck.runtime.run import Run
+from quarterdeck.runtime.watch import Watch
 from quarterdeck.streaming import CrewStreamingOutput, Feed, StreamChunk
 from quarterdeck.streaming.chunks import chunks_of
 
@@ -26,42 +24,8 @@ def streamed(kickoff: Kickoff, runs: Sequence[tuple[Any, RunOptions]]) -> CrewSt
     """
 
     async def work(feed: Feed[StreamChunk]) -> list[CrewOutput]:
-        begun: list[Run] = []
-        closed: list[RunStopped] = []
-
-        def show(event: Event) -> None:
-            for chunk in chunks_of(event):
-                feed.put(chunk)
-
-        def begin(inputs: Any, options: RunOptions) -> Coroutine[Any, Any, CrewOutput]:
-            def attach(run: Run) -> None:
-                begun.append(run)
-                if given := options.get("attach"):
-                    given(run)
-                if closed:
-                    run.stop(closed[0])
-
-            on_event = both(options.get("on_event"), show)
-            return kickoff(inputs, **{**options, "stream": True, "on_event": on_event, "attach": attach})
-
-        def stop() -> None:
-            closed.append(RunStopped("cancelled", "the stream was closed", "close"))
-            for run in begun:
-                run.interrupt(closed[0])
-
-        feed.stop = stop
-        work = [begin(inputs, options) for inputs, options in runs]
-        return [await work[0]] if len(work) == 1 else await finish_all(work)
+        watch = Watch(feed, chunks_of)
+        begun = [kickoff(inputs, **watch.options(options)) for inputs, options in runs]
+        return [await begun[0]] if len(begun) == 1 else await finish_all(begun)
 
     return CrewStreamingOutput(work)
-
-
-def both(first: Subscriber | None, second: Subscriber) -> Subscriber:
-    """Shows each event to two."""
-
-    def show(event: Event) -> None:
-        if first:
-            first(event)
-        second(event)
-
-    return show

@@ -17,6 +17,7 @@ from quarterdeck.errors import JournalError, JournalMismatchError, RunStopped, T
 from quarterdeck.events import FeedbackReceived, MethodFailed, MethodFinished, MethodStarted
 from quarterdeck.flow.asking import Question, result_of
 from quarterdeck.flow.definition import Graph, Method
+from quarterdeck.flow.hooked import call_hooked
 from quarterdeck.flow.human_feedback import Feedback, HumanFeedbackResult
 from quarterdeck.flow.persistence import Persisting
 from quarterdeck.flow.state import Fork, State, StateKind, dump, id_of
@@ -177,7 +178,7 @@ class Execution:
         function: Callable[..., Any] = getattr(self._flow, method.name)
         arguments = [self._given(call)] if method.takes else []
         named = {"crewai_trigger_payload": self._payload} if method.takes_payload else {}
-        return call_function(function, *arguments, **named)
+        return call_hooked(call_function, method.name, function, *arguments, **named)
 
     def _given(self, call: Call) -> Any:
         """What a call is given: the result of the call that led to it."""

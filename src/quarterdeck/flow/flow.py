@@ -6,6 +6,7 @@ import asyncio
 import threading
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
 
 from pydantic import BaseModel
@@ -20,11 +21,13 @@ from quarterdeck.flow.decorators import listen, router, start
 from quarterdeck.flow.definition import Graph, graph_of
 from quarterdeck.flow.execution import Execution
 from quarterdeck.flow.flow_config import InputProvider
+from quarterdeck.flow.hooked import after_flow, before_flow
 from quarterdeck.flow.human_feedback import HumanFeedbackResult
 from quarterdeck.flow.inputs import PAYLOAD, RESTORE, Inputs, inputs_of, load_state, refuse
 from quarterdeck.flow.output import FlowOutput, as_text
 from quarterdeck.flow.persistence import FlowPersistence, Persisting, default_persistence, persist
 from quarterdeck.flow.state import FlowState, State, StateKind, copied, dump, fields_of, id_of, kind_of
+from quarterdeck.flow.streamed import as_chunks, as_frames
 from quarterdeck.flow.values import to_json
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.human import HumanAnswer
@@ -32,6 +35,7 @@ from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
 from quarterdeck.runtime.receipts import issues, tool_receipts
 from quarterdeck.runtime.run import Run
+from quarterdeck.streaming import StreamSession
 
 __all__ = ["Flow", "FlowPersistence", "FlowState", "and_", "listen", "or_", "persist", "router", "start"]
 
@@ -183,7 +187,8 @@ class Flow(Generic[T]):
         **options: Unpack[RunOptions],
     ) -> Any:
         """Runs the flow and waits for its result; for sync code, and inside a notebook. See ``akickoff``."""
-        return run_sync(self.akickoff(inputs, input_files, from_checkpoint, restore_from_state_id, **options))
+        work = self.akickoff(inputs, input_files, from_checkpoint, restore_from_state_id, **options)
+        return run_sync(work)
 
     async def kickoff_async(
         self,
@@ -215,7 +220,8 @@ class Flow(Generic[T]):
             options: How the run is kept, limited and watched: see ``RunOptions``.
 
         Returns:
-            What the last method that finished returned. Where the run ended early, a ``FlowOutput`` that says why, or,
+            What the last method that finished returned; with ``stream=True`` on the flow a ``FlowStreamingOutput``,
+            unless the option says False. Where the run ended early, a ``FlowOutput`` that says why, or,
             where it waits for a ``@human_feedback``, a ``HumanFeedbackPending``.
 
         Raises:
@@ -228,7 +234,22 @@ class Flow(Generic[T]):
         refuse(input_files=input_files, from_checkpoint=from_checkpoint)
         if restore_from_state_id:
             inputs = {**(inputs or {}), RESTORE: restore_from_state_id}
+        if self.stream and options.get("stream") is not False:
+            return as_chunks(partial(self._shown, inputs), options)
         return await self._shown(inputs, options)
+
+    def stream_events(
+        self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]
+    ) -> StreamSession[Any]:
+        """Runs the flow and gives all that happens as frames, to be read with ``for`` or ``async for``.
+
+        The run begins when the stream is first read, and closing it ends the run. Arguments are those of ``akickoff``.
+        """
+        return as_frames(partial(self._shown, inputs), options)
+
+    def astream(self, inputs: Mapping[str, Any] | None = None, **options: Unpack[RunOptions]) -> StreamSession[Any]:
+        """CrewAI's other name of ``stream_events``."""
+        return self.stream_events(inputs, **options)
 
     async def _shown(self, inputs: Any, options: RunOptions, pending: Pending | None = None) -> Any:
         """A run that this object shows when it has ended."""
@@ -287,7 +308,7 @@ class Flow(Generic[T]):
             store = self._store()
             if source := given.restore or (given.id if store else ""):
                 values = await load_state(self.name, source, store, run)
-            made.append(self._state_kind.new({**values, **given.values}, state_id))
+            made.append(self._state_kind.new({**values, **await before_flow(given.values)}, state_id))
             return dump(made[0], f"flow {self.name}: state", strict=run.kept)[0]
 
         shown = to_json(inputs or {}, f"flow {self.name}: inputs", strict=run.kept)[0]
@@ -314,6 +335,9 @@ class Flow(Generic[T]):
             await run.end("failed", as_text(execution.result), error=f"{type(error).__name__}: {error}")
             raise
         output = self._output(execution)
+        result = await after_flow(output.result)
+        if result is not output.result:
+            output = output.model_copy(update={"result": result, "raw": as_text(result)})
         output.issues = issues(output.tool_receipts)
         output.status = "completed_with_issues" if output.issues else "completed"
         await run.end("completed", output.raw, issues=output.issues)
