@@ -21,7 +21,7 @@ from quarterdeck.server.store import Store
 from quarterdeck.server.webhooks import Deliverer, delivering
 from quarterdeck.server.work import Work
 
-_ERRORS = document.errors(400, 401, 404, 500)
+_ERRORS = document.errors(400, 401, 404, 413, 500)
 
 
 def create_app(registry: Registry, settings: Settings, store: Store, deliverer: Deliverer | None = None) -> FastAPI:

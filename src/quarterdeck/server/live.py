@@ -147,6 +147,14 @@ class Live:
         for listener in channel.listeners:
             listener.nudge()
 
+    def stop(self, run_id: str) -> None:
+        """A run is not under way here any more: answers that were not finished do not go on."""
+        channel = self._channels.get(run_id)
+        if channel is not None:
+            for text in channel.open.values():
+                text.is_open = False
+            channel.open.clear()
+
     def _add(self, channel: _Channel, event: LLMDelta, last: int) -> None:
         text = channel.open.get(event.path)
         if text is None:

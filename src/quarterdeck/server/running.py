@@ -101,7 +101,10 @@ class Running:
             self._note(event)
         end = end_of(opened.events)
         if end is None or (state_of(end) in WAITING and self._news()):
-            end = await self._kickoff(opened)
+            try:
+                end = await self._kickoff(opened)
+            finally:
+                self._live.stop(self.claim.run.id)
         self.has_ended = True
         state = state_of(end)
         return Ending(state, end.error, end.ended_by, self._questions(end) if state in WAITING else [])

@@ -283,6 +283,19 @@ def test_pieces_are_joined_and_a_retry_begins_again() -> None:
         assert listener.take() == []
 
 
+def test_an_answer_that_was_given_up_is_not_shown_to_those_who_come_later() -> None:
+    """Its run goes on elsewhere, or has been cancelled."""
+    live = Live()
+    with live.listen("r", frozenset(), lambda: None) as early:
+        live.show(delta("half"), 1)
+        live.stop("r")
+        with live.listen("r", frozenset(), lambda: None) as late:
+            assert late.take() == []
+            live.show(delta("again"), 2)
+            assert [item.event.to_dict()["text"] for item in late.take()] == ["again"]
+        assert [item.event.to_dict()["text"] for item in early.take()] == ["half", "again"]
+
+
 def test_what_waits_for_a_slow_listener_is_bounded() -> None:
     """The oldest goes first; nothing is kept for a run that nobody listens to."""
     live = Live()

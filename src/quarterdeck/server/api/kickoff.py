@@ -48,7 +48,7 @@ async def inputs(entry: EntryOf, schema: Annotated[bool, Query()] = False) -> di
     return body
 
 
-@router.post("/kickoff", response_model=KickoffResponse, responses=errors(409, 413, 422), summary="Starts a run")
+@router.post("/kickoff", response_model=KickoffResponse, responses=errors(409, 422), summary="Starts a run")
 async def kickoff(
     request: KickoffRequest,
     entry: EntryOf,

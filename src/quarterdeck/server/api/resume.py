@@ -20,7 +20,7 @@ router = APIRouter()
 @router.post(
     "/resume",
     response_model=ResumeResponse,
-    responses=errors(409, 413, 422),
+    responses=errors(409, 422),
     summary="Answers a question of a run",
 )
 async def resume(request: ResumeRequest, entry: EntryOf, who: Who, services: ServicesOf) -> dict[str, Any]:
