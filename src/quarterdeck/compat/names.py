@@ -7,31 +7,35 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+_EVENT_MODULES = (
+    "base_event_listener",
+    "base_events",
+    "event_bus",
+    "types",
+    *(
+        f"types.{kind}_events"
+        for kind in (
+            *("agent", "crew", "flow", "knowledge", "llm", "llm_guardrail", "logging", "memory", "reasoning", "task"),
+            "tool_usage",
+        )
+    ),
+)
+
 SAME: Mapping[str, str] = {
     "crewai.agent": "agent",
     "crewai.crew": "crew",
-    "crewai.events": "bus",
-    "crewai.events.base_event_listener": "bus.base_event_listener",
-    "crewai.events.base_events": "bus.base_events",
-    "crewai.events.event_bus": "bus.event_bus",
-    "crewai.events.types": "bus.types",
-    "crewai.events.types.agent_events": "bus.types.agent_events",
-    "crewai.events.types.crew_events": "bus.types.crew_events",
-    "crewai.events.types.flow_events": "bus.types.flow_events",
-    "crewai.events.types.knowledge_events": "bus.types.knowledge_events",
-    "crewai.events.types.llm_events": "bus.types.llm_events",
-    "crewai.events.types.llm_guardrail_events": "bus.types.llm_guardrail_events",
-    "crewai.events.types.logging_events": "bus.types.logging_events",
-    "crewai.events.types.memory_events": "bus.types.memory_events",
-    "crewai.events.types.reasoning_events": "bus.types.reasoning_events",
-    "crewai.events.types.task_events": "bus.types.task_events",
-    "crewai.events.types.tool_usage_events": "bus.types.tool_usage_events",
     "crewai.flow": "flow",
+    "crewai.flow.flow": "flow.flow",
+    "crewai.flow.flow_config": "flow.flow_config",
+    "crewai.flow.human_feedback": "flow.human_feedback",
+    "crewai.flow.persistence": "flow.persistence",
     "crewai.hooks": "hooks",
     "crewai.llm": "llm",
     "crewai.project": "project",
     "crewai.task": "task",
     "crewai.tools": "tools",
+    "crewai.events": "bus",
+    **{f"crewai.events.{name}": f"bus.{name}" for name in _EVENT_MODULES},
 }
 """CrewAI's modules that are one of ours, under another name."""
 
@@ -57,6 +61,18 @@ FACADES: Mapping[str, Mapping[str, str]] = {
     "crewai.agents.parser": _all("agent", "AgentAction", "AgentFinish"),
     "crewai.crews": _all("crew", "CrewOutput"),
     "crewai.crews.crew_output": _all("crew", "CrewOutput"),
+    "crewai.flow.async_feedback": _all(
+        "flow", "HumanFeedbackPending", "HumanFeedbackProvider", "PendingFeedbackContext"
+    ),
+    "crewai.flow.input_provider": _all("flow", "InputProvider"),
+    "crewai.hooks.contexts": _all(
+        "hooks", "ExecutionEndContext", "ExecutionStartContext", "InputContext", "OutputContext"
+    ),
+    "crewai.hooks.decorators": _all(
+        "hooks", "after_llm_call", "after_tool_call", "before_llm_call", "before_tool_call"
+    ),
+    "crewai.hooks.llm_hooks": _all("hooks", "LLMCallHookContext"),
+    "crewai.hooks.tool_hooks": _all("hooks", "ToolCallHookContext"),
     "crewai.lite_agent_output": _all("agent", "LiteAgentOutput"),
     "crewai.llms": _all("llm", "BaseLLM"),
     "crewai.llms.base_llm": _all("llm", "BaseLLM"),
@@ -67,11 +83,32 @@ FACADES: Mapping[str, Mapping[str, str]] = {
     "crewai.tasks.llm_guardrail": _all("task", "LLMGuardrail"),
     "crewai.tasks.output_format": _all("task", "OutputFormat"),
     "crewai.tasks.task_output": _all("task", "TaskOutput"),
+    "crewai.project.annotations": _all(
+        "project",
+        "after_kickoff",
+        "agent",
+        "before_kickoff",
+        "cache_handler",
+        "callback",
+        "crew",
+        "llm",
+        "output_json",
+        "output_pydantic",
+        "task",
+        "tool",
+    ),
+    "crewai.project.crew_base": _all("project", "CrewBase"),
     "crewai.tools.base_tool": _all("tools", "BaseTool", "EnvVar", "Tool", "tool"),
     "crewai.tools.structured_tool": _all("tools", "CrewStructuredTool"),
+    "crewai.tools.tool_failure": {
+        "ToolExecutionFailedError": "errors:ToolExecutionFailedError",
+        "ToolFailure": "tools:ToolFailure",
+    },
     "crewai.types": {},
     "crewai.types.streaming": _all(
-        "streaming", "CrewStreamingOutput", "FlowStreamingOutput", "StreamChunk", "StreamChunkType", "ToolCallChunk"
+        "streaming",
+        *("AsyncStreamSession", "CrewStreamingOutput", "FlowStreamingOutput", "StreamChunk", "StreamChunkType"),
+        *("StreamFrame", "StreamSession", "ToolCallChunk"),
     ),
     "crewai.types.usage_metrics": _all("llm", "UsageMetrics"),
     "crewai.utilities": {},
@@ -92,6 +129,7 @@ LEFT_OUT: Mapping[str, str] = {
     "crewai.a2a": f"{_NOT_YET}: the agent-to-agent protocol",
     "crewai.auth": _SERVICE,
     "crewai.cli": "left out: the commands are those of quarterdeck, see 'quarterdeck --help'",
+    "crewai.core": "left out: give kickoff(human=...) an object with an async ask()",
     "crewai.experimental": "left out: experiments of CrewAI's own",
     "crewai.knowledge": f"{_NOT_YET}: knowledge sources; give the agent a tool that reads them",
     "crewai.mcp": f"{_NOT_YET}: MCP servers as tools",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from quarterdeck.errors import ToolExecutionFailedError as ToolExecutionFailedError
+
 if TYPE_CHECKING:
     from quarterdeck.tools.base import BaseTool as BaseTool
     from quarterdeck.tools.base import CrewStructuredTool as CrewStructuredTool
@@ -38,7 +40,7 @@ _HOMES = {
     "tool": "decorator",
 }
 
-__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] - the names are those imported above
+__all__ = ["ToolExecutionFailedError", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll] - the names are those imported above
 
 
 def __getattr__(name: str) -> Any:
