@@ -7,15 +7,16 @@ import hashlib
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from quarterdeck.errors import ConfigError
+from quarterdeck.events import Event, FeedbackReceived, MethodFinished
 from quarterdeck.flow.decorators import Mark, mark_of
 from quarterdeck.flow.labels import labels_of
-from quarterdeck.flow.triggers import Rule
+from quarterdeck.flow.triggers import Rule, Triggers
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,24 @@ def _check(flow: str, graph: Graph) -> None:
     if unreachable:
         text = f"flow {flow}: {', '.join(unreachable)} can never be called: nothing leads there from a start"
         warnings.warn(text, UserWarning, stacklevel=5)
+
+
+def under_way(graph: Graph, events: Iterable[Event]) -> list[str]:
+    """The methods whose calls are to be made or are under way, after the events of a run so far."""
+    triggers = Triggers(graph.rules)
+    due = {call.path: call for call in triggers.begin()}
+    for event in events:
+        if isinstance(event, MethodFinished):
+            method = graph.methods.get(event.method)
+            asks = method is not None and method.mark.feedback is not None
+            label, ends = event.label, event.path == f"{event.method}/{event.call}" and not asks
+        elif isinstance(event, FeedbackReceived):
+            label, ends = event.outcome, event.path == f"{event.method}/{event.call}/feedback"
+        else:
+            continue
+        if ends and (call := due.pop(f"{event.method}/{event.call}", None)):
+            due |= {made.path: made for made in triggers.finish(call, label)}
+    return [call.method for call in due.values()]
 
 
 def _unknown(method: str, name: str, known: set[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
 
@@ -14,11 +14,11 @@ from pydantic import BaseModel
 from quarterdeck.concurrency import call_in_thread, run_sync
 from quarterdeck.crew.contract import Contract
 from quarterdeck.errors import ConfigError, JournalError, RunStopped
-from quarterdeck.events import RunStatus, scope
+from quarterdeck.events import Event, RunStatus, scope
 from quarterdeck.flow.asking import Pending, ask_line
 from quarterdeck.flow.conditions import and_, or_
 from quarterdeck.flow.decorators import listen, router, start
-from quarterdeck.flow.definition import Graph, graph_of
+from quarterdeck.flow.definition import Graph, graph_of, under_way
 from quarterdeck.flow.execution import Execution
 from quarterdeck.flow.flow_config import InputProvider
 from quarterdeck.flow.hooked import after_flow, before_flow
@@ -26,7 +26,7 @@ from quarterdeck.flow.human_feedback import HumanFeedbackResult
 from quarterdeck.flow.inputs import PAYLOAD, RESTORE, Inputs, inputs_of, load_state, refuse
 from quarterdeck.flow.output import FlowOutput, as_text
 from quarterdeck.flow.persistence import FlowPersistence, Persisting, default_persistence, persist
-from quarterdeck.flow.state import FlowState, State, StateKind, copied, dump, fields_of, id_of, kind_of
+from quarterdeck.flow.state import FlowState, State, StateKind, copied, dump, fields_of, id_of, kind_of, own_containers
 from quarterdeck.flow.streamed import as_chunks, as_frames
 from quarterdeck.flow.values import to_json
 from quarterdeck.llm.types import UsageMetrics
@@ -142,6 +142,10 @@ class Flow(Generic[T]):
     def contract(self) -> Contract:
         """The inputs that it takes: the fields of its state."""
         return self._state_kind.contract
+
+    def under_way(self, events: Sequence[Event]) -> list[str]:
+        """The methods that a run with these events so far is at."""
+        return under_way(self.graph, events)
 
     # -- its last run -------------------------------------------------------------------------------------
 
@@ -271,10 +275,10 @@ class Flow(Generic[T]):
         return await self._of_run()._run(inputs, options)
 
     def _of_run(self) -> Self:
-        """An object for one run: it has what this one has, and a state of its own."""
+        """An object for one run: it has what this one has, lists and dicts of its own, and a state of its own."""
         flow = object.__new__(type(self))
         with _copying:
-            flow.__dict__.update(self.__dict__)
+            flow.__dict__.update({name: own_containers(value) for name, value in self.__dict__.items()})
             first = self.__dict__.pop("_first", None)  # its id is that of one run
         flow.__dict__.pop("_current", None)
         if first is not None:

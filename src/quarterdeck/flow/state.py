@@ -178,6 +178,15 @@ def copied(state: Any) -> Any:
     return state
 
 
+def own_containers(value: Any) -> Any:
+    """Lists, dicts and sets anew, with the same things in them."""
+    if type(value) is list:
+        return [own_containers(item) for item in cast("list[Any]", value)]
+    if type(value) is dict:
+        return {key: own_containers(item) for key, item in cast("dict[Any, Any]", value).items()}
+    return set(cast("set[Any]", value)) if type(value) is set else value
+
+
 def fields_of(state: State) -> dict[str, Any]:
     if isinstance(state, BaseModel):
         return dict(state.__dict__) | (state.model_extra or {})

@@ -34,7 +34,7 @@ class Part(Run):
         super().__init__(
             whole.id,
             on_event=options.get("on_event"),
-            stream=bool(options.get("stream") or whole.stream),
+            stream=bool(options.get("stream")),
             resolve=_below(whole.resolve, path),
             human=_Asked(options.get("human") or whole.human, path),
             answers=_below(whole.answers, path),
@@ -53,6 +53,15 @@ class Part(Run):
             if isinstance(event, LLMFinished):
                 self._count(UsageMetrics(**event.usage), event.cost_usd)
                 self.hear(name, event.text)
+
+    @property
+    def stream(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether models are asked to stream: for the part, or for the run, where that may change."""
+        return self._streams or self._whole.stream
+
+    @stream.setter
+    def stream(self, value: bool) -> None:
+        self._streams = value
 
     # -- beginning and end --------------------------------------------------------------------------------
 

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from quarterdeck.events import Event, HumanRequested, LLMFinished, RunFinished, TaskFinished, ToolFinished
+from quarterdeck.events import (
+    Event,
+    HumanRequested,
+    LLMFinished,
+    MethodFinished,
+    RunFinished,
+    TaskFinished,
+    ToolFinished,
+)
 from quarterdeck.llm.types import UsageMetrics
 
 
@@ -45,27 +53,58 @@ def _prompt(event: LLMFinished) -> str:
     return ""
 
 
-def task(event: TaskFinished) -> dict[str, Any]:
-    """A finished task (AMP: the task webhook, ``last_executed_task``)."""
-    output = event.output
+Done = TaskFinished | MethodFinished
+"""What a run's progress is made of: a crew's tasks, a flow's methods."""
+
+
+def done(events: Iterable[Event], is_flow: bool) -> list[Done]:
+    """The finished tasks of a crew's run, the finished calls of a flow's methods; not those of what is in them."""
+    if is_flow:
+        found = [event for event in events if isinstance(event, MethodFinished)]
+        return [event for event in found if event.path == f"{event.method}/{event.call}"]
+    return [event for event in events if isinstance(event, TaskFinished)]
+
+
+def name_of(event: Done) -> str:
+    """The task's or method's name."""
+    return event.task if isinstance(event, TaskFinished) else event.method
+
+
+def text_of(event: Done) -> str:
+    """Its output as text."""
+    if isinstance(event, TaskFinished):
+        return str(event.output.get("raw", ""))
+    result: Any = event.result
+    raw = cast("dict[str, Any]", result).get("raw", result) if isinstance(result, dict) else result
+    return "" if raw is None else raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False)
+
+
+def task(event: Done) -> dict[str, Any]:
+    """A finished task or method (AMP: the task webhook, ``last_executed_task``)."""
+    output = event.output if isinstance(event, TaskFinished) else dict[str, Any]()
     description = str(output.get("description", ""))
     return {
         "description": description,
-        "name": event.task,
+        "name": name_of(event),
         "expected_output": output.get("expected_output"),
         "summary": " ".join(description.split()[:10]) + "...",
-        "agent": event.agent,
-        "output": output.get("raw", ""),
+        "agent": event.agent if isinstance(event, TaskFinished) else "",
+        "output": text_of(event),
         "output_json": structured(event),
     }
 
 
-def structured(event: TaskFinished) -> dict[str, Any] | None:
-    """A task's structured output, where it has one."""
-    return event.output.get("json_dict") or event.output.get("pydantic")
+def structured(event: Done) -> dict[str, Any] | None:
+    """The structured output of a task or method, where it has one."""
+    output: Any = event.output if isinstance(event, TaskFinished) else event.result
+    if not isinstance(output, dict):
+        return None
+    data = cast("dict[str, Any]", output)
+    is_plain = isinstance(event, MethodFinished) and "raw" not in data
+    return data if is_plain else data.get("json_dict") or data.get("pydantic")
 
 
-def crew(event: RunFinished, state: str, last: TaskFinished | None) -> dict[str, Any]:
+def crew(event: RunFinished, state: str, last: Done | None) -> dict[str, Any]:
     """A run's end (AMP: the crew webhook); ``status`` and ``error`` are ours: AMP's tells only of success.
 
     Args:
@@ -133,12 +172,12 @@ def event_name(event: Event) -> str:
     return EVENT_NAMES.get(event.type, event.type)
 
 
-def task_result(event: TaskFinished) -> dict[str, Any]:
-    """A finished task in a status answer (AMP: ``TaskResult``)."""
+def task_result(event: Done) -> dict[str, Any]:
+    """A finished task or method in a status answer (AMP: ``TaskResult``)."""
     return {
-        "task_id": event.task,
-        "output": event.output.get("raw", ""),
-        "agent": event.agent,
+        "task_id": name_of(event),
+        "output": text_of(event),
+        "agent": event.agent if isinstance(event, TaskFinished) else "",
         "execution_time": round(event.seconds, 3),
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 from quarterdeck.budget import Budget
 from quarterdeck.errors import HandedOver, JournalError, RunStopped
 from quarterdeck.events import Event, HumanAnswered, HumanRequested, RunFinished, Subscriber, ToolIntended
+from quarterdeck.flow import Flow
 from quarterdeck.project import Entry
 from quarterdeck.runtime.human import Later
 from quarterdeck.runtime.journal import OpenRun
@@ -126,7 +127,9 @@ class Running:
         error = f"this worker has no version {run.version!r} of crew {run.crew!r}"
         try:
             if self._entry is not None:
-                await self._entry.runnable.akickoff(
+                runnable = self._entry.runnable
+                kickoff = runnable.arun if isinstance(runnable, Flow) else runnable.akickoff
+                await kickoff(
                     run.inputs,
                     journal=opened,
                     run_id=run.id,

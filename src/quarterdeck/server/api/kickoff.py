@@ -12,6 +12,8 @@ from fastapi import APIRouter, Header, Query
 
 from quarterdeck.errors import InputError
 from quarterdeck.events import is_unicode
+from quarterdeck.flow import Flow
+from quarterdeck.flow.inputs import RESTORE
 from quarterdeck.project import Entry
 from quarterdeck.server.api import models
 from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
@@ -31,6 +33,7 @@ from quarterdeck.server.store import (
     HumanInputHook,
     IdempotencyConflictError,
     NewRun,
+    Store,
     StreamHook,
     new_run_id,
 )
@@ -70,6 +73,7 @@ async def kickoff(
         entry.contract.check(request.inputs)  # the run itself puts the defaults in, and keeps the inputs as given
     except InputError as error:
         raise bad_inputs(error) from None
+    given = await _restored(request, entry, who.tenant, services.store)
     new = NewRun(
         id=new_run_id(),
         tenant=who.tenant,
@@ -77,7 +81,7 @@ async def kickoff(
         version=entry.version,
         request_id=_request_id(request, idempotency_key),
         request_hash=_hash(request),
-        inputs=request.inputs,
+        inputs=given,
         meta=request.meta,
         hooks=await checked(hooks_of(request), settings.dev),
         budget=request.budget.model_dump(exclude_none=True) if request.budget else {},
@@ -100,6 +104,22 @@ def _version(request: KickoffRequest, entry: Entry, find: Any) -> Entry:
     if found is None:
         raise Problem(404, f"crew {entry.name!r} has no version {request.version!r} here")
     return found
+
+
+async def _restored(request: KickoffRequest, entry: Entry, tenant: str, store: Store) -> dict[str, Any]:
+    """The inputs, with the id of the state that a flow begins with: that of a run of the same tenant and flow."""
+    inputs = {name: value for name, value in request.inputs.items() if name != RESTORE}
+    wanted = request.restoreFromStateId or None
+    if not isinstance(entry.runnable, Flow):
+        if wanted:
+            raise Problem(400, f"restoreFromStateId is for flows; {entry.name!r} is a crew")
+        return request.inputs
+    for field, state_id in (("restoreFromStateId", wanted), ("inputs.id", inputs.get("id"))):
+        if state_id is not None:
+            record = await store.get(str(state_id), tenant)
+            if record is None or record.crew != entry.name:
+                raise Problem(404, f"{field}: flow {entry.name!r} has no run {str(state_id)[:200]!r}")
+    return {**inputs, RESTORE: wanted} if wanted else inputs
 
 
 def _check_user(user: Any) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
 from quarterdeck.events import EVENT_TYPES, json_of
+from quarterdeck.flow import Flow
 from quarterdeck.server.api.context import DialectOf, EntryOf, RunOf, Services, ServicesOf, Who
 from quarterdeck.server.api.document import answer
 from quarterdeck.server.api.events import EventStream, event_stream
@@ -33,7 +34,9 @@ async def _status(record: RunRecord, services: Services, dialect: Any) -> dict[s
     events = await services.store.journal.events(record.id)
     questions = [q for q in await services.store.questions(record.id) if q.answered is None]
     found = services.registry.get(record.crew, record.version)
-    return status_body(record, events, questions, found.runnable.steps if found else (), dialect)
+    runnable = found.runnable if found else None
+    current = runnable.under_way(events) if isinstance(runnable, Flow) else None
+    return status_body(record, events, questions, runnable.steps if runnable else (), current, dialect)
 
 
 @router.get("/{kickoff_id}/status", responses=_STATUS, summary="The status of a run")

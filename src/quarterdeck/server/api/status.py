@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quarterdeck.events import Event, LLMFinished, RunFinished, TaskFinished, ToolFinished
+from quarterdeck.events import Event, LLMFinished, RunFinished, ToolFinished
 from quarterdeck.server import amp
 from quarterdeck.server.settings import Dialect
 from quarterdeck.server.store import Question, RunRecord
@@ -29,6 +29,7 @@ def status_body(
     events: Sequence[Event],
     questions: Sequence[Question],
     tasks: Sequence[str],
+    current: Sequence[str] | None,
     dialect: Dialect,
 ) -> dict[str, Any]:
     """The answer to ``GET /{kickoff_id}/status``.
@@ -37,10 +38,12 @@ def status_body(
         record: The run's row.
         events: Its events so far.
         questions: What a person is asked and has not answered.
-        tasks: Names of the crew's tasks, in order.
+        tasks: Names of the crew's tasks, or the flow's methods, in order.
+        current: Of a flow: the methods under way; None: it is a crew.
         dialect: ``documented``: ``result`` is an object; ``runtime``: it is the answer's text.
     """
-    finished = [event for event in events if isinstance(event, TaskFinished)]
+    finished = amp.done(events, current is not None)
+    names = {amp.name_of(event) for event in finished}
     body: dict[str, Any] = {
         "kickoff_id": record.id,
         "status": record.state,
@@ -49,11 +52,12 @@ def status_body(
         "version": record.version,
         "inputs": record.inputs,
         "usage": amp.usage(events),
-        "progress": {"completed_tasks": len(finished), "total_tasks": max(len(tasks), len(finished))},
+        "progress": {"completed_tasks": len(names), "total_tasks": max(len(tasks), len(names))},
         **_last(events, finished),
     }
     if not record.ended:
-        body["current_task"] = next((name for name in tasks if name not in {e.task for e in finished}), None)
+        due = [name for name in tasks if name not in names] if current is None else current
+        body["current_task"] = due[0] if due else None
         body["lease"] = _lease(record, events)
     if record.detail and record.state != "pending_human_input":  # that is told by ``pending``
         body["reason"] = record.detail
@@ -64,7 +68,7 @@ def status_body(
     return body
 
 
-def _last(events: Sequence[Event], finished: Sequence[TaskFinished]) -> dict[str, Any]:
+def _last(events: Sequence[Event], finished: Sequence[amp.Done]) -> dict[str, Any]:
     """The last step and the last task, in AMP's forms."""
     step = next((e for e in reversed(events) if isinstance(e, LLMFinished | ToolFinished) and amp.is_step(e)), None)
     return {
@@ -94,11 +98,9 @@ def _pending(question: Question) -> dict[str, Any]:
     }
 
 
-def _end(
-    record: RunRecord, events: Sequence[Event], finished: Sequence[TaskFinished], dialect: Dialect
-) -> dict[str, Any]:
+def _end(record: RunRecord, events: Sequence[Event], finished: Sequence[amp.Done], dialect: Dialect) -> dict[str, Any]:
     end = next((event for event in reversed(events) if isinstance(event, RunFinished)), None)
-    output = end.output if end else (finished[-1].output.get("raw", "") if finished else "")
+    output = end.output if end else (amp.text_of(finished[-1]) if finished else "")
     began, ended = record.started or record.created, record.ended_at or record.created
     body: dict[str, Any] = {"execution_time": round(max(0.0, ended - began), 3)}
     if record.state == "error":

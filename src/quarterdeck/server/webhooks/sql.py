@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from quarterdeck.events import TaskFinished
+from quarterdeck.events import MethodFinished, TaskFinished
 from quarterdeck.runtime.journal import tables
 from quarterdeck.runtime.journal.database import Database, Row
 from quarterdeck.runtime.journal.payloads import unpack
@@ -147,16 +147,18 @@ def _open(database: Database, queue: str, url: str, wait: float) -> None:
     )
 
 
-def last_task(database: Database, run_id: str) -> TaskFinished | None:
-    """The run's last finished task."""
-    kind = TaskFinished.type
-    found = database.execute("SELECT max(seq) FROM qd_events WHERE run_id = ? AND type = ?", (run_id, kind))
+def last_task(database: Database, run_id: str) -> TaskFinished | MethodFinished | None:
+    """The run's last finished task; of a flow, its last finished method."""
+    kinds = (TaskFinished.type, MethodFinished.type)
+    found = database.execute("SELECT max(seq) FROM qd_events WHERE run_id = ? AND type IN (?, ?)", (run_id, *kinds))
     seq = found[0][0]
     if seq is None:
         return None
     rows, payloads = tables.read_within(database, run_id, seq - 1)
     events = unpack(run_id, rows, payloads)
-    return next((event for event in events if event.seq == seq and isinstance(event, TaskFinished)), None)
+    return next(
+        (event for event in events if event.seq == seq and isinstance(event, TaskFinished | MethodFinished)), None
+    )
 
 
 # -- claiming -----------------------------------------------------------------------------------------------
