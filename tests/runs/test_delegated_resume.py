@@ -10,6 +10,7 @@ import pytest
 from quarterdeck import Agent, Crew, Process, Task
 from quarterdeck.errors import FencedError, JournalError
 from quarterdeck.events import LLMFinished, RunFinished, ToolFinished
+from quarterdeck.flow import Flow, start
 from quarterdeck.llm.types import LLMRequest, ToolCall
 from quarterdeck.runtime.journal import Journal, open_journal
 from quarterdeck.testing import ScriptedLLM, after, call
@@ -171,3 +172,56 @@ async def test_a_run_that_another_process_has_ends_in_a_piece(journal: Journal) 
         await crew.akickoff(journal=journal, run_id="r")
     assert isinstance(caught.value, FencedError)
     manager.assert_done()
+
+
+async def test_within_a_flow(tmp_path: Path) -> None:
+    """A crew in a flow's method goes on in the same way, with the limit that it began with."""
+
+    def flow(manager: list[Any], mate: list[Any]) -> Flow[dict[str, Any]]:
+        agent = Agent(role="Mate", goal="g", llm=ScriptedLLM(mate, max_retries=0))
+        crew = Crew(
+            agents=[agent],
+            tasks=[Task(description="d", expected_output="e")],
+            process=Process.hierarchical,
+            manager_llm=ScriptedLLM(manager, max_retries=0),
+            max_delegations=2,
+            planning=True,
+        )
+
+        class Voyage(Flow[dict[str, Any]]):
+            @start()
+            async def go(self) -> str:
+                return (await crew.akickoff()).raw
+
+        return Voyage()
+
+    def gone(_: LLMRequest) -> Any:
+        raise Killed
+
+    run: dict[str, Any] = {"journal": tmp_path / "runs.db", "run_id": "r"}
+    script = ['{"task_1": "x"}', [give("Mate", "A"), give("Mate", "B")], gone]
+    with pytest.raises(Killed):
+        await flow(script, ["a", "b"]).akickoff(**run)
+    events: list[Any] = []
+    assert await flow([give("Mate", "C"), "done"], []).akickoff(**run, on_event=events.append) == "done"
+    told = [event for event in events if isinstance(event, ToolFinished)]
+    assert [event.path for event in told] == ["go/1/crew/1/task_1/1/tool/3"]
+    assert "limit of 2 delegations" in told[0].output
+
+
+async def test_replay_of_a_hierarchical_crew(tmp_path: Path) -> None:
+    """The tasks before are taken from the earlier run, and the manager does the rest."""
+
+    def crew(manager: list[Any]) -> Crew:
+        return Crew(
+            agents=[Agent(role="Mate", goal="g", llm=ScriptedLLM(["a"]))],
+            tasks=[Task(description=f"d{n}", expected_output="e") for n in (1, 2)],
+            process=Process.hierarchical,
+            manager_llm=ScriptedLLM(manager),
+        )
+
+    journal = tmp_path / "runs.db"
+    await crew(["one", "two"]).akickoff(journal=journal, run_id="r")
+    output = await crew([give("Mate", "A"), "three"]).areplay("task_2", journal=journal, run_id="r", into="again")
+    assert [item.raw for item in output.tasks_output] == ["one", "three"]
+    assert {item.agent for item in output.tasks_output} == {"Crew Manager"}
