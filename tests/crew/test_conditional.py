@@ -9,6 +9,7 @@ import pytest
 from quarterdeck import ConditionalTask, Crew, TaskOutput
 from quarterdeck.errors import ConfigError, TaskError
 from quarterdeck.events import ConditionDecided, Event, TaskFinished
+from quarterdeck.runtime.verbose import line
 from quarterdeck.testing import after
 
 
@@ -37,6 +38,7 @@ def test_a_condition_sees_the_output_before_it(make_agent: Any, make_task: Any, 
     assert called == (["ten rows"] if met else [])
     assert (output.raw, output.status) == ("done", "completed")
     assert [(e.path, e.met) for e in events if isinstance(e, ConditionDecided)] == [("more/condition", met)]
+    assert any("more: skipped" in (line(e) or "") for e in events) != met
     assert sum(isinstance(e, TaskFinished) for e in events) == 3
     last = agent.llm.requests[-1].messages[-1]["content"]
     assert ("----------" in last) == met

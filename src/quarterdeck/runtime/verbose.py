@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from quarterdeck.events import (
+    ConditionDecided,
     Event,
     GuardrailFinished,
     LimitReached,
@@ -39,6 +40,8 @@ def line(event: Event) -> str | None:
             return f"{event.path}: {event.tool}, {event.seconds:.1f} s: {' '.join(event.output.split())[:100]}"
         case GuardrailFinished():
             return f"{event.path}: {event.guardrail}: {'passed' if event.ok else event.feedback}"
+        case ConditionDecided():
+            return None if event.met else f"{event.task}: skipped, its condition says so"
         case LimitReached():
             return f"{event.path or 'run'}: limit {event.limit} of {event.allowed:g} reached"
         case RunFinished():
