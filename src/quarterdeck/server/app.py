@@ -46,13 +46,15 @@ def create_app(registry: Registry, settings: Settings, store: Store, deliverer: 
             app.state.work = work
             yield
 
-    app = FastAPI(title="Quarterdeck", version=quarterdeck.__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="Quarterdeck", version=quarterdeck.__version__, lifespan=lifespan, redoc_url=None, redirect_slashes=False
+    )
     app.state.services = Services(store, registry, settings, Authenticator(settings.token_hash), live, sender)
     problems.install(app)
     document.install(app)
     _health(app)
     crew = APIRouter(prefix="/crews/{crew}", dependencies=[Depends(entry)], responses=_ERRORS)
-    crew.add_api_route("/", _healthy, response_class=PlainTextResponse, summary="Whether the crew is there")
+    crew.add_api_route("", _healthy, response_class=PlainTextResponse, summary="Whether the crew is there")
     for part in (kickoff.router, resume.router, runs.router):
         crew.include_router(part)
     app.include_router(crew)

@@ -289,7 +289,7 @@ async def test_running_is_never_a_lie(journal_url: str) -> None:
 
             body, headers = await look()
             assert body["lease"] == {"attempt": 0, "worker": None, "heartbeat_age": None, "last_event": None}
-            assert (body["status"], headers["Retry-After"]) == ("queued", "2")
+            assert (body["status"], headers["Retry-After"]) == ("queued", "1")
             async with Other(journal_url) as other:  # as another process, which then says nothing more
                 await other.beat("w1", [("writers", "1")], {})
                 assert len(await other.claim("w1", [("writers", "1")], 10)) == 1

@@ -1,4 +1,7 @@
-"""Which crew a request is for: by path (``/crews/NAME``), by host (``NAME.example.com``), or the only one there is."""
+"""Which crew a request is for: by path (``/crews/NAME``), by host (``NAME.example.com``), or the only one there is.
+
+What the whole server has, such as ``/health/ready``, is there on every host: who checks it may use any name.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Collection
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from quarterdeck.server.api.problems import Problem
+from quarterdeck.server.api.problems import ASKED, Problem
 
 _OWN = ("/crews", "/health", "/openapi.json", "/docs", "/metrics", "/console", "/admin")
 
@@ -26,21 +29,32 @@ class CrewAddress:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            crew = self._crew(scope)
-            if crew:
-                scope = {**scope, "path": f"/crews/{crew}{scope['path']}", "raw_path": None}
+            asked: str = scope["path"]
+            path = _plain(asked)
+            crew = self._crew(scope, path)
+            scope = {
+                **scope,
+                "path": (f"/crews/{crew}{path}".rstrip("/") if crew else path),
+                "raw_path": None,
+                ASKED: asked,
+            }
         await self._app(scope, receive, send)
 
-    def _crew(self, scope: Scope) -> str | None:
+    def _crew(self, scope: Scope, path: str) -> str | None:
+        if any(path == own or path.startswith(f"{own}/") for own in _OWN):
+            return None
         names = self._names()
         label, _, rest = _host(scope).partition(".")
         name, at, version = label.partition("@")
         if rest and name in names:
             return f"{name}{at}{version}"
-        path: str = scope["path"]
-        if len(names) == 1 and not any(path == own or path.startswith(f"{own}/") for own in _OWN):
-            return next(iter(names))
-        return None
+        return next(iter(names)) if len(names) == 1 else None
+
+
+def _plain(path: str) -> str:
+    """A path without what joining it to a base URL may have doubled: ``/crews/report//inputs/``. It is not redirected
+    to, since behind a proxy the server does not know its own URL, and a POST may lose its body."""
+    return "/" + "/".join(part for part in path.split("/") if part)
 
 
 def _host(scope: Scope) -> str:

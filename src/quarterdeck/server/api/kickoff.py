@@ -139,8 +139,9 @@ def _request_id(request: KickoffRequest, header: str | None) -> str | None:
 
 def _hash(request: KickoffRequest) -> str:
     """Digest of what makes a kickoff: the same key with another one is a conflict."""
-    data = request.model_dump(mode="json")
-    data["meta"].pop("requestId", None)
+    # Without what is not set: a field that a later version has is no other request.
+    data = request.model_dump(mode="json", exclude_defaults=True)
+    data.get("meta", {}).pop("requestId", None)
     text = json.dumps(data, sort_keys=True, ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -169,8 +170,7 @@ def _parts(value: Any) -> list[Any]:
 
 def hooks_of(request: KickoffRequest) -> Hooks:
     """The webhooks of a kickoff; an empty URL means that it is not set."""
-    given = request.webhooks if isinstance(request.webhooks, list) else [request.webhooks]
-    streams = tuple(_stream(item) for item in given if item and item.url)
+    streams = tuple(_stream(item) for item in request.webhooks if item.url)
     return urls_of(request, streams)
 
 

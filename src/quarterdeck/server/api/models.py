@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+)
 
 from quarterdeck.events import is_unicode
 from quarterdeck.server.store import State
@@ -20,6 +30,27 @@ def _unicode(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_unicode)]
 Url = Annotated[str, StringConstraints(max_length=2000, strip_whitespace=True)]
+
+
+def _set(value: Any) -> Any:
+    """AMP's clients also say with an empty text or object that something is not set."""
+    if isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("url") == "":
+        return None
+    return None if value in ("", {}) else cast("Any", value)
+
+
+def _listed(value: Any) -> Any:
+    """One, several or none."""
+    given = _set(value)
+    return [] if given is None else [given] if isinstance(given, dict) else given
+
+
+def _one_or_list(schema: dict[str, Any]) -> None:
+    items = schema.pop("items")
+    schema["anyOf"] = [items, {"type": schema.pop("type"), "items": items}, {"type": "null"}]
+
+
+NotSet = BeforeValidator(_set)
 
 
 class Authentication(BaseModel):
@@ -71,21 +102,25 @@ class BudgetBody(BaseModel):
 class WebhookUrls(BaseModel):
     """AMP's webhooks. An empty text means that it is not set."""
 
-    taskWebhookUrl: Url | None = None
-    stepWebhookUrl: Url | None = None
-    crewWebhookUrl: Url | None = None
-    humanInputWebhook: HumanInputWebhook | None = None
-    humanInputWebhookUrl: Url | None = Field(None, description="``humanInputWebhook`` without authentication")
+    taskWebhookUrl: Annotated[Url | None, NotSet] = None
+    stepWebhookUrl: Annotated[Url | None, NotSet] = None
+    crewWebhookUrl: Annotated[Url | None, NotSet] = None
+    humanInputWebhook: Annotated[HumanInputWebhook | None, NotSet] = None
+    humanInputWebhookUrl: Annotated[Url | None, NotSet] = Field(
+        None, description="``humanInputWebhook`` without authentication"
+    )
 
 
 class KickoffRequest(WebhookUrls):
     """What starts a run."""
 
     inputs: dict[str, Any] = Field(description="Values of the crew's inputs: see ``GET /inputs``")
-    meta: dict[str, Any] = Field(
+    meta: Annotated[dict[str, Any], BeforeValidator(lambda value: _set(value) or {})] = Field(
         default_factory=dict[str, Any], description="Given back in webhooks; ``requestId`` makes the kickoff idempotent"
     )
-    webhooks: StreamWebhook | list[StreamWebhook] | None = None
+    webhooks: Annotated[list[StreamWebhook], BeforeValidator(_listed)] = Field(
+        default_factory=list[StreamWebhook], description="One, or several", json_schema_extra=_one_or_list
+    )
     budget: BudgetBody | None = None
     priority: int = Field(0, ge=-100, le=100, description="Higher runs first")
     version: str | None = Field(None, max_length=63, description="The crew's version; by default the current one")
@@ -115,7 +150,9 @@ class ResumeRequest(WebhookUrls):
 
     execution_id: str = Field(validation_alias=AliasChoices("execution_id", "executionId"), max_length=200)
     task_id: str = Field(validation_alias=AliasChoices("task_id", "taskId"), max_length=500)
-    human_feedback: Text = Field("", validation_alias=AliasChoices("human_feedback", "humanFeedback"))
+    human_feedback: Annotated[Text, BeforeValidator(lambda value: "" if value is None else value)] = Field(
+        "", validation_alias=AliasChoices("human_feedback", "humanFeedback")
+    )
     is_approve: bool | None = Field(
         None,
         validation_alias=AliasChoices("is_approve", "isApprove"),

@@ -15,6 +15,9 @@ from starlette.exceptions import HTTPException
 from quarterdeck.errors import InputError
 from quarterdeck.events import json_of
 
+ASKED = "quarterdeck.asked"
+"""Where a request's scope has the path that the client asked for."""
+
 logger = logging.getLogger("quarterdeck.server")
 
 TITLES = {
@@ -116,7 +119,8 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = str(error.detail)
     if error.status_code == 404:
-        message = f"there is no {request.url.path[:100]}; where a server has several crews, each is at /crews/NAME"
+        asked = str(request.scope.get(ASKED, request.url.path))[:100]
+        message = f"there is no {asked}; where a server has several crews, each is at /crews/NAME"
     return Problem(error.status_code, message, headers=dict(error.headers or {})).response()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
@@ -21,7 +22,9 @@ from quarterdeck.server.store import RunRecord, State
 
 router = APIRouter()
 
-_POLL_SECONDS = "2"
+_POLL_SECONDS = 2
+_YOUNG = 10.0
+"""A run that was asked for less than so many seconds ago may end soon: it can be asked for each second."""
 _LATE_SECONDS = 5.0
 """A heartbeat comes every 2 s: one that is so old is told to those who poll with an ``ETag``, too."""
 _STATUS: dict[int | str, dict[str, Any]] = {
@@ -52,7 +55,7 @@ async def status(
     etag = _etag(body)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if not record.ended:
-        headers["Retry-After"] = _POLL_SECONDS
+        headers["Retry-After"] = str(1 if time.time() - record.created < _YOUNG else _POLL_SECONDS)
     if if_none_match is not None and etag in (tag.strip() for tag in if_none_match.split(",")):
         return Response(status_code=304, headers=headers)
     return _json(body, headers)
