@@ -13,6 +13,8 @@ from pydantic import BaseModel
 
 from quarterdeck import Agent, Crew, Task, bus
 from quarterdeck.bus import BaseEvent, BaseEventListener, Depends, crewai_event_bus
+from quarterdeck.bus.types.llm_events import LLMCallStartedEvent
+from quarterdeck.bus.types.reasoning_events import ReasoningEvent
 from quarterdeck.errors import ConfigError, ProviderDownError
 from quarterdeck.events import subscribers
 from quarterdeck.project import CrewBase
@@ -347,3 +349,24 @@ def test_hooks_of_a_crew_class() -> None:
     Harbour().crew().kickoff()
     make_crew("done").kickoff()
     assert seen == ["Harbour"]
+
+
+def test_plans() -> None:
+    """An agent's plan, and one that could not be made; each call is part of it."""
+    seen = seen_by(ReasoningEvent, LLMCallStartedEvent)
+    good = '{"steps": ["Look."], "ready": true}'
+    crew = make_crew('{"steps": ["Guess."], "ready": false}', good, "done")
+    agent = crew.tasks[0].agent
+    assert agent
+    agent.planning = True
+    crew.kickoff()
+    agent.llm = ScriptedLLM(["no"] * 3 + ["done"])
+    crew.kickoff()
+    assert crewai_event_bus.flush()
+    started, first, second, completed, _, again, *_, failed, _ = [event for _, event in seen]
+    assert (started.type, again.type) == ("agent_reasoning_started", "agent_reasoning_started")
+    assert (completed.plan, completed.ready, completed.attempt) == ("1. Look.", True, 2)
+    assert (completed.agent_role, completed.task_name) == ("Pilot", "t")
+    assert completed.started_event_id == started.event_id == first.parent_event_id == second.parent_event_id
+    assert (failed.type, failed.attempt) == ("agent_reasoning_failed", 1)
+    assert "does not fit" in failed.error

@@ -13,6 +13,7 @@ from quarterdeck.agent.fields import Definition
 from quarterdeck.agent.framing import Persona
 from quarterdeck.agent.loop import Loop
 from quarterdeck.errors import MalformedResponseError, OutputFormatError
+from quarterdeck.events import PlanFinished, PlanStarted
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.run import Run
@@ -105,6 +106,8 @@ async def make_plan(
     llm: BaseLLM = config.llm or agent.llm
     messages = _begin(agent, config, llm, persona, prompt, tools)
     plan: Plan | None = None
+    attempt, wrong = 0, ""
+    run.emit(PlanStarted(path=path, agent=persona.role))
     for attempt in range(1, config.attempts + 1):
         if plan is not None:
             messages.append({"role": "user", "content": config.refine_prompt or prompts.REFINE_PLAN})
@@ -122,13 +125,17 @@ async def make_plan(
         try:
             answer = await loop.answer()
         except (OutputFormatError, MalformedResponseError) as error:
+            wrong = str(error)
             logger.warning("run %s: %s goes on %s: %s", run.id, path, "with its plan" if plan else "with none", error)
             break
         assert isinstance(answer.parsed, Plan)
         plan = answer.parsed
         if plan.ready:
             break
-    return prompts.numbered(plan.steps[: config.max_steps]) if plan else ""
+    text = prompts.numbered(plan.steps[: config.max_steps]) if plan else ""
+    ready = plan is not None and plan.ready
+    run.emit(PlanFinished(path=path, agent=persona.role, plan=text, ready=ready, attempts=attempt, error=wrong))
+    return text
 
 
 def _begin(

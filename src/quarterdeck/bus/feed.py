@@ -19,6 +19,7 @@ from quarterdeck.bus.types import (
     llm_events,
     llm_guardrail_events,
     logging_events,
+    reasoning_events,
     task_events,
     tool_usage_events,
 )
@@ -38,6 +39,8 @@ from quarterdeck.events import (
     MethodFailed,
     MethodFinished,
     MethodStarted,
+    PlanFinished,
+    PlanStarted,
     RunFinished,
     RunStarted,
     Scope,
@@ -60,7 +63,8 @@ class _Row:
 
     Args:
         kind: Its class.
-        of: What it is about: ``run``, ``task``, ``agent``, ``method``, ``llm``, ``tool``, ``guardrail`` or ``human``.
+        of: What it is about: ``run``, ``task``, ``agent``, ``plan``, ``method``, ``llm``, ``tool``, ``guardrail`` or
+            ``human``.
         fields: Its own fields; None where our event is not this one.
         begins: Whether it is the beginning of what it is about.
         ends: Whether it is its end.
@@ -137,7 +141,10 @@ def _parent(row: _Row, event: Event, here: Scope) -> str | None:
         return _id(event.run_id, "run", above)
     if row.of == "method":
         return _id(event.run_id, "run", two_above)
-    if row.of != "agent":
+    plan = two_above.rpartition("/")[0]  # its attempts are below it: survey/plan/1/llm/1
+    if row.of == "llm" and plan.endswith("/plan") and here.task_name != "plan":
+        return _id(event.run_id, "plan", plan)
+    if row.of not in ("agent", "plan"):
         return _id(event.run_id, "agent", two_above)
     outer = _OUTER.match(path)
     if outer:  # work that was handed to it by a tool call
@@ -182,6 +189,11 @@ _ROWS: Mapping[type[Event], tuple[_Row, ...]] = {
         _Row(agent_events.AgentExecutionCompletedEvent, "agent", fields.agent_finished, ends=True),
         _Row(agent_events.AgentExecutionErrorEvent, "agent", fields.agent_failed, ends=True),
         _Row(logging_events.AgentLogsExecutionEvent, "agent", fields.logs_ended),
+    ),
+    PlanStarted: (_Row(reasoning_events.AgentReasoningStartedEvent, "plan", fields.planning, begins=True),),
+    PlanFinished: (
+        _Row(reasoning_events.AgentReasoningCompletedEvent, "plan", fields.planned, ends=True),
+        _Row(reasoning_events.AgentReasoningFailedEvent, "plan", fields.not_planned, ends=True),
     ),
     MethodStarted: (_Row(flow_events.MethodExecutionStartedEvent, "method", fields.method, begins=True),),
     MethodFinished: (_Row(flow_events.MethodExecutionFinishedEvent, "method", fields.method_finished, ends=True),),

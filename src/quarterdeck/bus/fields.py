@@ -24,6 +24,8 @@ from quarterdeck.events import (
     MethodFailed,
     MethodFinished,
     MethodStarted,
+    PlanFinished,
+    PlanStarted,
     RunFinished,
     RunStarted,
     Scope,
@@ -172,6 +174,18 @@ def agent_finished(event: AgentFinished, here: Scope) -> Fields | None:
 
 def agent_failed(event: AgentFinished, here: Scope) -> Fields | None:
     return agent(here) | {"error": event.error} if event.error else None
+
+
+def planning(event: PlanStarted, here: Scope) -> Fields:
+    return {}
+
+
+def planned(event: PlanFinished, here: Scope) -> Fields | None:
+    return {"plan": event.plan, "ready": event.ready, "attempt": event.attempts} if event.plan else None
+
+
+def not_planned(event: PlanFinished, here: Scope) -> Fields | None:
+    return None if event.plan else {"error": event.error, "attempt": event.attempts}
 
 
 def logs_started(event: AgentStarted, here: Scope) -> Fields:

@@ -258,6 +258,40 @@ class AgentFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanStarted(Event):
+    """An agent begins to plan its work. In a run that goes on, also where the plan is there already.
+
+    Args:
+        agent: The agent's role.
+    """
+
+    type: ClassVar[str] = "plan.started"
+    durable: ClassVar[bool] = False
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFinished(Event):
+    """An agent has a plan, or goes on without one.
+
+    Args:
+        agent: The agent's role.
+        plan: Its steps as numbered lines; empty where there is no plan.
+        ready: Whether the model said that it is ready.
+        attempts: How many attempts it took.
+        error: Why there is none, or why it was not looked over to the end.
+    """
+
+    type: ClassVar[str] = "plan.finished"
+    durable: ClassVar[bool] = False
+    agent: str = ""
+    plan: str = ""
+    ready: bool = False
+    attempts: int = 1
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LLMStarted(Event):
     """A call to a model is about to be sent."""
 
@@ -489,6 +523,8 @@ AnyEvent = (
     | MethodFailed
     | AgentStarted
     | AgentFinished
+    | PlanStarted
+    | PlanFinished
     | LLMStarted
     | LLMDelta
     | LLMRetried
