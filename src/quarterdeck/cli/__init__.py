@@ -16,6 +16,7 @@ from quarterdeck.cli.evaluate import chat, score, train
 from quarterdeck.cli.events import events
 from quarterdeck.cli.migrate import migrate
 from quarterdeck.cli.new import new
+from quarterdeck.cli.plot import plot
 from quarterdeck.cli.remote import cancel, kickoff, resume, status
 from quarterdeck.cli.replay import replay
 from quarterdeck.cli.run import run
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-LOCAL = (demo, new, run, train, chat, replay, migrate, version)
+LOCAL = (demo, new, run, train, chat, replay, plot, migrate, version)
 SERVER = (serve, worker, kickoff, status, resume, cancel, events)
 for command in (*LOCAL, *SERVER):
     app.command()(command)

@@ -5,31 +5,25 @@ from __future__ import annotations
 import asyncio
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack, cast, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any, Self, Unpack
 
 from quarterdeck.concurrency import call_in_thread, run_sync
-from quarterdeck.crew.contract import Contract
 from quarterdeck.errors import ConfigError, JournalError, RunStopped
-from quarterdeck.events import Event, RunStatus, scope
+from quarterdeck.events import RunStatus, scope
 from quarterdeck.flow.asking import Pending, ask_line
+from quarterdeck.flow.base import FlowBase, T
 from quarterdeck.flow.conditions import and_, or_
 from quarterdeck.flow.decorators import listen, router, start
-from quarterdeck.flow.definition import Graph, graph_of, under_way
 from quarterdeck.flow.execution import Execution
-from quarterdeck.flow.flow_config import InputProvider
 from quarterdeck.flow.hooked import after_flow, before_flow
-from quarterdeck.flow.human_feedback import HumanFeedbackResult
 from quarterdeck.flow.inputs import PAYLOAD, RESTORE, Inputs, inputs_of, load_state, refuse
 from quarterdeck.flow.output import FlowOutput, as_text
-from quarterdeck.flow.persistence import FlowPersistence, Persisting, default_persistence, persist
-from quarterdeck.flow.state import FlowState, State, StateKind, copied, dump, fields_of, id_of, kind_of, own_containers
+from quarterdeck.flow.persistence import FlowPersistence, default_persistence, persist
+from quarterdeck.flow.state import FlowState, State, copied, dump, fields_of, id_of, own_containers
 from quarterdeck.flow.streamed import as_chunks, as_frames
 from quarterdeck.flow.values import to_json
-from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
@@ -39,10 +33,8 @@ from quarterdeck.streaming import StreamSession
 
 __all__ = ["Flow", "FlowPersistence", "FlowState", "and_", "listen", "or_", "persist", "router", "start"]
 
-T = TypeVar("T", bound="dict[str, Any] | BaseModel")
 
-
-class Flow(Generic[T]):
+class Flow(FlowBase[T]):
     """Methods that call each other by events, with a state: subclass it, and mark methods with ``@start``, ``@listen``
     and ``@router`` (CrewAI: ``Flow``).
 
@@ -65,120 +57,6 @@ class Flow(Generic[T]):
         ConfigError: A field is none of the state's, or one of CrewAI's arguments has no meaning here. When the class
             is made: its methods do not fit together.
     """
-
-    initial_state: Any = None
-    name: str = "Flow"
-    max_method_calls: int = 100
-    stream: bool = False
-    input_provider: InputProvider | None = None
-    persisting: Persisting | None = None
-
-    graph: ClassVar[Graph] = Graph({})
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "name" not in vars(cls):
-            cls.name = cls.__name__
-        cls.graph = graph_of(cls)
-
-    def __init__(
-        self,
-        *,
-        name: str | None = None,
-        max_method_calls: int | None = None,
-        initial_state: Any = None,
-        stream: bool | None = None,
-        tracing: bool | None = None,
-        suppress_flow_events: bool = False,
-        defer_trace_finalization: bool = False,
-        memory: Any = None,
-        checkpoint: Any = None,
-        persistence: FlowPersistence | None = None,
-        input_provider: InputProvider | None = None,
-        **fields: Any,
-    ) -> None:
-        refuse(tracing=tracing, memory=memory, checkpoint=checkpoint)
-        del suppress_flow_events, defer_trace_finalization  # nothing is printed or sent
-        if name is not None:
-            self.name = name
-        if max_method_calls is not None:
-            self.max_method_calls = max_method_calls
-        if initial_state is not None:
-            self.initial_state = initial_state
-        if stream is not None:
-            self.stream = stream
-        if persistence is not None:
-            self.persisting = Persisting(persistence)
-        if input_provider is not None:
-            self.input_provider = input_provider
-        kind = kind_of(_state_type(type(self)), self.initial_state, self.name)
-        unknown = fields.keys() - kind.model.model_fields.keys() if kind.model else set[str]()
-        if unknown:
-            raise ConfigError(
-                f"flow {self.name}: {', '.join(sorted(unknown))} is no argument and no field of its state"
-            )
-        self.__dict__["_kind"] = StateKind(kind.model, kind.initial | fields)
-
-    # -- what it is ---------------------------------------------------------------------------------------
-
-    @property
-    def _state_kind(self) -> StateKind:
-        kind = self.__dict__.get("_kind")
-        if kind is None:  # a subclass with an __init__ that does not call this one's
-            kind = self.__dict__["_kind"] = kind_of(_state_type(type(self)), self.initial_state, self.name)
-        return kind
-
-    @property
-    def definition(self) -> str:
-        """Digest of its methods and their conditions."""
-        return self.graph.digest
-
-    @property
-    def steps(self) -> list[str]:
-        """Names of its methods, in order."""
-        return list(self.graph.methods)
-
-    @property
-    def contract(self) -> Contract:
-        """The inputs that it takes: the fields of its state."""
-        return self._state_kind.contract
-
-    def under_way(self, events: Sequence[Event]) -> list[str]:
-        """The methods that a run with these events so far is at."""
-        return under_way(self.graph, events)
-
-    # -- its last run -------------------------------------------------------------------------------------
-
-    @property
-    def _execution(self) -> Execution | None:
-        return self.__dict__.get("_current")
-
-    @property
-    def state(self) -> T:
-        """The state: in a method, of its run; outside, of the run that ended last; before that, the first state, which
-        may be changed."""
-        execution = self._execution
-        return cast("T", execution.state if execution else self._first_state())
-
-    def _first_state(self) -> State:
-        if "_first" not in self.__dict__:
-            self.__dict__["_first"] = self._state_kind.new(self.__dict__.get("_template", {}), str(uuid.uuid4()))
-        return self.__dict__["_first"]
-
-    @property
-    def flow_id(self) -> str:
-        """The state's id."""
-        return id_of(self.state)
-
-    @property
-    def method_outputs(self) -> list[Any]:
-        """What each method returned, in the order in which they finished."""
-        return list(self._execution.outputs) if self._execution else []
-
-    @property
-    def usage_metrics(self) -> UsageMetrics:
-        """Tokens and calls of the run, each call counted once."""
-        return self._execution.run.usage.model_copy() if self._execution else UsageMetrics()
 
     # -- kickoff ------------------------------------------------------------------------------------------
 
@@ -367,12 +245,6 @@ class Flow(Generic[T]):
 
     # -- persons ------------------------------------------------------------------------------------------
 
-    def _store(self) -> FlowPersistence | None:
-        """Where states are kept; None where they are not."""
-        marks = [method.mark.persisting for method in self.graph.methods.values()]
-        persisting = next((item for item in [self.persisting, *marks] if item), None)
-        return persisting.store() if persisting else None
-
     async def _save_question(self, execution: Execution) -> None:
         """Keeps the question that a run waits for, where it can be answered by ``from_pending`` alone."""
         question = execution.question
@@ -429,16 +301,6 @@ class Flow(Generic[T]):
             await call_in_thread(pending.store.clear_pending_feedback, pending.context.flow_id)
         return result
 
-    @property
-    def human_feedback_history(self) -> list[HumanFeedbackResult]:
-        """What persons have said in the run."""
-        return list(self._execution.feedback) if self._execution else []
-
-    @property
-    def last_human_feedback(self) -> HumanFeedbackResult | None:
-        """What a person has said last."""
-        return self.human_feedback_history[-1] if self.human_feedback_history else None
-
     def ask(self, message: str, timeout: float | None = None, metadata: dict[str, Any] | None = None) -> str | None:
         """Asks a person for a line, in a sync method (CrewAI: ``ask``); an async one awaits ``aask``. See there."""
         return run_sync(self.aask(message, timeout, metadata))
@@ -465,13 +327,3 @@ class Flow(Generic[T]):
 
 
 _copying = threading.Lock()
-
-
-def _state_type(cls: type[Any]) -> Any:
-    """The class in ``Flow[...]``, of this class or a base."""
-    for owner in cls.__mro__:
-        for base in vars(owner).get("__orig_bases__", ()):
-            origin = get_origin(base)
-            if isinstance(origin, type) and issubclass(origin, Flow) and not isinstance(get_args(base)[0], TypeVar):
-                return get_args(base)[0]
-    return None
