@@ -217,3 +217,16 @@ async def test_a_task_alone_tells_of_its_issues(make_agent: Any, make_task: Any)
     end = events[-1]
     assert isinstance(end, RunFinished)
     assert len(end.issues) == 1
+
+
+def test_a_call_that_must_not_be_repeated_asks_first(tmp_path: Any, make_agent: Any, make_task: Any) -> None:
+    """It failed and ended the run, and it may have happened all the same."""
+    agent = make_agent([sound(), "14 m"], tools=[gauge(DOWN, retry="never")])
+    crew = Crew(tasks=[make_task(agent)], tool_failure_policy="raise")
+    run: dict[str, Any] = {"journal": tmp_path / "runs.db", "run_id": "r"}
+    with pytest.raises(ToolExecutionFailedError):
+        crew.kickoff(**run)
+    doubt = crew.kickoff(**run)
+    assert (doubt.status, doubt.ended_by) == ("in_doubt", "task_1/1/tool/1")
+    output = crew.kickoff(**run, resolve={doubt.ended_by: "14 m"})
+    assert (output.status, output.raw, [r.ok for r in output.tool_receipts]) == ("completed", "14 m", [True])
