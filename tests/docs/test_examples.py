@@ -89,3 +89,9 @@ def test_hierarchy(tmp_path: Path) -> None:
 def test_custom_llm(tmp_path: Path) -> None:
     """A model of one's own, and no provider."""
     assert "4 words" in run("custom_llm.py", tmp_path)
+
+
+def test_approval(tmp_path: Path) -> None:
+    """A hook that lets a small payment pass, and a stream of chunks."""
+    with LoopbackServer([call("pay", to="Ada", amount=80), "Ada was paid."]) as server:
+        assert run("approval.py", tmp_path, server) == "Ada was paid.\n"

@@ -27,14 +27,17 @@ class Words(BaseLLM):
         self.cancelled = False
 
     async def complete(self, request: LLMRequest, on_delta: OnDelta | None = None) -> LLMResponse:
+        try:
+            return await self._write(on_delta)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+    async def _write(self, on_delta: OnDelta | None) -> LLMResponse:
         words = self.text.split(" ")
         for n, word in enumerate(words):
             if self.gate and n == len(words) - 1:
-                try:
-                    await call_in_thread(self.gate.wait, 30)
-                except asyncio.CancelledError:
-                    self.cancelled = True
-                    raise
+                await call_in_thread(self.gate.wait, 30)
             if on_delta:
                 on_delta(word if n == 0 else f" {word}")
             await asyncio.sleep(0)
@@ -148,6 +151,19 @@ async def test_aclose_cancels() -> None:
             next(iter(stream))
     assert llm.cancelled
     assert stream.result.status == "cancelled"
+
+
+async def test_closing_at_once() -> None:
+    """Also before the work has had its first turn."""
+    for turns in range(4):
+        stream: Any = await crew_of(Words("a b c", threading.Event())).akickoff({"what": "it"})
+        reader = asyncio.ensure_future(anext(aiter(stream)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await stream.aclose()
+        assert stream.is_exhausted
+        reader.cancel()
+        await asyncio.wait([reader])
 
 
 def test_a_stream_that_is_not_read_does_nothing() -> None:

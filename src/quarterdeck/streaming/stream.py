@@ -123,6 +123,8 @@ class Stream(Generic[T, R]):
 
     async def _work(self) -> R:
         self._task = asyncio.current_task()
+        if self._closed:  # before there was anything to interrupt
+            raise asyncio.CancelledError
         return await self._begin(self._feed)
 
     def _may_wait(self) -> bool:
@@ -142,8 +144,8 @@ class Stream(Generic[T, R]):
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether the work has ended."""
-        return self._future is not None and self._future.done()
+        """Whether the work has ended, or was closed before it began."""
+        return self._future.done() if self._future else self._closed
 
     @property
     def is_cancelled(self) -> bool:
