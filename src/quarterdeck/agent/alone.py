@@ -40,7 +40,7 @@ async def answer(
 ) -> LiteAgentOutput:
     """Lets an agent answer: see ``Agent.akickoff``; ``tools`` go in place of its own."""
     persona = _persona(agent)
-    with scope(crew=None, task=None, task_name="", task_index=None, agent=agent, role=persona.role):
+    with scope(crew=None, hooks=(), task=None, task_name="", task_index=None, agent=agent, role=persona.role):
         return await _answer(agent, persona, messages, response_format, tools or agent.tools, **options)
 
 

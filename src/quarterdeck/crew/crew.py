@@ -254,7 +254,7 @@ class Crew(Definition):
         return await self._one(inputs, **options)
 
     async def _one(self, inputs: Mapping[str, Any] | None, **options: Unpack[RunOptions]) -> CrewOutput:
-        with scope(crew=self, task=None, task_name="", task_index=None, agent=None, role=""):
+        with scope(crew=self, hooks=self._hooks, task=None, task_name="", task_index=None, agent=None, role=""):
             return await self._kickoff(inputs, **options)
 
     def _streams(self, options: RunOptions) -> bool:
@@ -355,7 +355,7 @@ class Crew(Definition):
         """
         source = await find_source(self.name, self.tasks, task_id, checked(inputs), options, into)
         options["run_id"] = into or str(uuid.uuid4())
-        with scope(crew=self, task=None, task_name="", task_index=None, agent=None, role=""):
+        with scope(crew=self, hooks=self._hooks, task=None, task_name="", task_index=None, agent=None, role=""):
             return await self._kickoff(None, source, **options)
 
     # -- test and train -----------------------------------------------------------------------------------

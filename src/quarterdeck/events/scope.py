@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any
+from contextvars import ContextVar, Token
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """The definitions that are being worked with.
 
     Args:
@@ -21,6 +17,7 @@ class Scope:
         task_index: The task's place in the crew, from 0.
         agent: The Agent, or None outside of one's work.
         role: The agent's role in this run, with the inputs put in.
+        hooks: The hooks of the crew's runs alone.
         llm: The model that is called, or None outside of a call.
         request: What it is sent.
     """
@@ -32,23 +29,28 @@ class Scope:
     task_index: int | None = None
     agent: Any = None
     role: str = ""
+    hooks: tuple[Any, ...] = ()
     llm: Any = None
     request: Any = None
 
 
-_scope: ContextVar[Scope] = ContextVar("quarterdeck_scope", default=Scope())  # noqa: B039 - it is frozen
+_scope: ContextVar[Scope] = ContextVar("quarterdeck_scope", default=Scope())  # noqa: B039 - it cannot be changed
+current_scope = _scope.get
+"""What is under way here."""
 
 
-def current_scope() -> Scope:
-    """What is under way here."""
-    return _scope.get()
+class scope:
+    """Sets parts of the scope for what is called inside of a ``with``."""
 
+    __slots__ = ("_parts", "_token")
 
-@contextmanager
-def scope(**parts: Any) -> Generator[None]:
-    """Sets parts of the scope for what is called inside."""
-    token = _scope.set(replace(_scope.get(), **parts))
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+    def __init__(self, **parts: Any) -> None:
+        self._parts = parts
+        self._token: Token[Scope] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _scope.set(_scope.get()._replace(**self._parts))
+
+    def __exit__(self, *error: object) -> None:
+        if self._token:
+            _scope.reset(self._token)

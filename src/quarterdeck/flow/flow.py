@@ -178,7 +178,7 @@ class Flow(FlowBase[T]):
             self.__dict__["_current"] = execution
             return await self._end(run, execution)
 
-        with scope(flow=self, crew=None, task=None, task_name="", task_index=None, agent=None, role=""):
+        with scope(flow=self, crew=None, hooks=(), task=None, task_name="", task_index=None, agent=None, role=""):
             return await kickoff_here(self.name, options, work, new_id=str(uuid.uuid4()) if given.id else new_id)
 
     async def _begin(self, run: Run, inputs: Any, given: Inputs, state_id: str, pending: Pending | None) -> Execution:

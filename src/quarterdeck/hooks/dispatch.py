@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from quarterdeck.concurrency import call
 from quarterdeck.errors import HookAborted, HookError, UsageError
@@ -16,8 +16,7 @@ C = TypeVar("C", bound=InterceptionContext)
 
 def hooks_at(point: InterceptionPoint) -> tuple[Hook, ...]:
     """The hooks at a point, here: those of all runs, then the crew's own. Quick where there are none."""
-    crew: Any = current_scope().crew
-    own: tuple[Hook, ...] = crew.hooks if crew is not None else ()
+    own: tuple[Hook, ...] = current_scope().hooks
     if not own:
         return registered(point)
     return (*registered(point), *(hook for hook in own if hook.point is point))
