@@ -95,3 +95,12 @@ def test_approval(tmp_path: Path) -> None:
     """A hook that lets a small payment pass, and a stream of chunks."""
     with LoopbackServer([call("pay", to="Ada", amount=80), "Ada was paid."]) as server:
         assert run("approval.py", tmp_path, server) == "Ada was paid.\n"
+
+
+def test_approval_flow(tmp_path: Path) -> None:
+    """A flow that loops until a person approves; the second time it only tells its result."""
+    script: list[Any] = ["Harbours are wet.", '{"outcome": "change"}', "Harbours are safe."]
+    with LoopbackServer(script) as server:
+        assert run("approval_flow.py", tmp_path, server, "not so wet", "publish") == "Harbours are safe.\n"
+        assert "not so wet" in str(server.requests[2].body)
+        assert run("approval_flow.py", tmp_path, server) == "Harbours are safe.\n"
