@@ -17,6 +17,8 @@ from quarterdeck.tools import BaseTool, tool
 if TYPE_CHECKING:
     from quarterdeck.crew.crew import Crew
 
+_CALLS = 8
+"""Calls of the model that talks, for one answer: enough to correct wrong inputs a few times."""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w-]*)\}")
 
 
@@ -40,6 +42,7 @@ class Chat:
             backstory=prompts.chat(tasks, self.inputs, crew.contract.required),
             llm=llm or crew.chat_llm,
             tools=[self._tool()],
+            max_iter=_CALLS,
         )
 
     @property
