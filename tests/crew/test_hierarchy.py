@@ -235,6 +235,13 @@ SCENES = [
         told="15 m",
     ),
     Scene(
+        "roles that differ in their letters alone",
+        [[give("Researcher"), give("researcher")], "done"],
+        4,
+        coworkers={"Researcher": ["14 m"], "researcher": ["15 m"]},
+        told="15 m",
+    ),
+    Scene(
         "a role with an input",
         [give("Pilot of Oslo"), "done"],
         3,

@@ -209,6 +209,8 @@ def _coworker(names: Sequence[str], chain: Sequence[str]) -> Any:
     waiting = {_plain(name) for name in chain}
 
     def check(value: Any) -> str:
+        if value in names:
+            return value
         wanted = _plain(value) if isinstance(value, str) else ""
         if wanted in known:
             return known[wanted]
