@@ -22,7 +22,7 @@ from quarterdeck.agent.planning import PlanningConfig, make_plan
 from quarterdeck.agent.rate import RateLimit, wait_for
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import TaskTimeoutError
-from quarterdeck.events import AgentFinished, AgentStarted, scope
+from quarterdeck.events import AgentFinished, AgentStarted, current_scope, scope
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import Message
 from quarterdeck.runtime.options import RunOptions
@@ -282,8 +282,12 @@ class Agent(Definition):
             on_step=distinct([self.step_callback, *self.callbacks, step_callback]),
             last=frozenset(name for name, tool in named.items() if isinstance(tool, CoworkerTool)),
         )
+        here = current_scope()
+        work = _told(loop, _within(self.max_execution_time, persona.role, loop.answer()))
+        if here.agent is self and here.role == persona.role:  # its own task
+            return await work
         with scope(agent=self, role=persona.role):
-            return await _told(loop, _within(self.max_execution_time, persona.role, loop.answer()))
+            return await work
 
     def waiter(self, run: Run, path: str, rate: RateLimit | None = None) -> Callable[[], Awaitable[None]] | None:
         """What is awaited before each call to its model; None where nothing limits it. Arguments as in ``work``."""
