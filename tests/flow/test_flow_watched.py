@@ -110,33 +110,62 @@ def test_a_flow_as_frames() -> None:
     assert order.index("tools") > order.index("llm")
 
 
+class Slow(ScriptedLLM):
+    """Begins an answer and does not end it."""
+
+    interrupted = False
+
+    async def complete(self, request: LLMRequest, on_delta: OnDelta | None = None) -> LLMResponse:
+        if on_delta:
+            on_delta("first")
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.interrupted = True
+            raise
+        return await super().complete(request, on_delta)
+
+
 async def test_closing_a_flow_s_stream() -> None:
-    """The call under way is interrupted."""
-
-    class Slow(ScriptedLLM):
-        interrupted = False
-
-        async def complete(self, request: LLMRequest, on_delta: OnDelta | None = None) -> LLMResponse:
-            if on_delta:
-                on_delta("first")
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                self.interrupted = True
-                raise
-            return await super().complete(request, on_delta)
-
+    """The call under way is interrupted, also one that a sync method has made."""
     llm = Slow(["never"])
+    clerk = Agent(role="Clerk", goal="Write", llm=llm)
 
     class Ask(Flow):
         @start()
         async def ask(self) -> str:
-            return (await Agent(role="Clerk", goal="Write", llm=llm).akickoff("Write.")).raw
+            return (await clerk.akickoff("Write.")).raw
 
-    async with Ask().astream() as stream:
-        async for frame in stream.llm:
-            if frame.content:
-                break
+    class AskInThread(Flow):
+        @start()
+        def ask(self) -> str:
+            task = Task(description="Do.", expected_output="It", agent=clerk)
+            return Crew(tasks=[task]).kickoff().raw
+
+    class AskModel(Flow):
+        @start()
+        def ask(self) -> Any:
+            return llm.call("Write.")
+
+    for kind in (Ask, AskInThread, AskModel):
+        llm.interrupted = False
+        async with kind().astream() as stream:
+            async for frame in stream.llm:
+                if frame.content:
+                    break
+        assert llm.interrupted, kind
+        assert stream.result.status == "cancelled"
+
+
+def test_closing_from_sync_code() -> None:
+    """The same on the background loop."""
+    llm = Slow(["never"])
+    flow = harbour(stream=True)
+    flow.llm = llm
+    with flow.kickoff() as stream:
+        for chunk in stream:
+            assert chunk.content == "first"
+            break
     assert llm.interrupted
     assert stream.result.status == "cancelled"
 

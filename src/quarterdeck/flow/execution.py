@@ -93,9 +93,10 @@ class Execution:
                 self._running -= done
                 failures += self._failures(done)
         except asyncio.CancelledError:
-            for task in self._running:
+            under_way = [*self._running, *self.run.aside]
+            for task in under_way:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
             raise
         errors = [error for error in failures if not isinstance(error, RunStopped)]
         if failures:

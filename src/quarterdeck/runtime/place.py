@@ -37,6 +37,7 @@ class Place:
         self.run = run
         self.path = path
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -56,7 +57,7 @@ class Place:
                     f"a kickoff of {name!r} in {self.path!r} is part of the flow's run: give {option}= to the flow's "
                     "kickoff, or this one a journal and a run_id of its own"
                 )
-        return await on_loop(self._loop, partial(self._do, self.below(name), options, work))
+        return await self._here(partial(self._do, self.below(name), options, work))
 
     async def _do(self, path: str, options: RunOptions, work: Callable[[Run], Awaitable[T]]) -> T:
         part = Part(self.run, path, options)
@@ -65,14 +66,28 @@ class Place:
         with at(None):  # what is kicked off by a tool or a callback there is not called again: it has no stable number
             return await work(part)
 
+    async def _here(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Awaits work on the run's event loop, where it ends when the run is interrupted."""
+        return await on_loop(self._loop, partial(self._beside, work))
+
+    async def _beside(self, work: Callable[[], Awaitable[T]]) -> T:
+        task = asyncio.current_task()
+        if task is None or task is self._task:
+            return await work()
+        self.run.aside.add(task)
+        try:
+            return await work()
+        finally:
+            self.run.aside.discard(task)
+
     async def do(self, name: str, step: Callable[[Run, str], Awaitable[T]]) -> T:
         """Does a step of this name, given the run and the step's path, on the run's event loop."""
-        return await on_loop(self._loop, partial(step, self.run, self.below(name)))
+        return await self._here(partial(step, self.run, self.below(name)))
 
     async def call_llm(self, llm: BaseLLM, request: LLMRequest) -> LLMResponse:
         """A program's own call to a model, as a step."""
         path = self.below("llm")
-        return await on_loop(self._loop, partial(llm_step, self.run, path, llm, request))
+        return await self._here(partial(llm_step, self.run, path, llm, request))
 
 
 _place: ContextVar[Place | None] = ContextVar("quarterdeck_place", default=None)

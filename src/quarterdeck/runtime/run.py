@@ -116,6 +116,9 @@ class Run:
         self._first = RunStarted(crew="")
         self._earlier_seconds = 0.0
         self._began = time.monotonic()
+        self.aside: set[asyncio.Task[Any]] = (
+            set()
+        )  # what sync methods of a flow have kicked off: no part of their tasks
         self._task: asyncio.Task[Any] | None = None
         self._cancelling = 0
         self._interrupts = 0
