@@ -151,7 +151,7 @@ class Delegation:
 def _is_piece(event: Any) -> bool:
     if not isinstance(event, ToolFinished) or event.tool not in (DELEGATE, ASK):
         return False
-    return event.reason not in ("invalid_input", "usage_limit")
+    return event.reason not in ("invalid_input", "usage_limit", "blocked")
 
 
 class CoworkerTool(BaseTool):

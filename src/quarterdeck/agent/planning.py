@@ -105,15 +105,11 @@ async def make_plan(
     """
     llm: BaseLLM = config.llm or agent.llm
     messages = _begin(agent, config, llm, persona, prompt, tools)
-    plan: Plan | None = None
-    attempt, wrong = 0, ""
-    run.emit(PlanStarted(path=path, agent=persona.role))
-    for attempt in range(1, config.attempts + 1):
-        if plan is not None:
-            messages.append({"role": "user", "content": config.refine_prompt or prompts.REFINE_PLAN})
-        loop = Loop(
+
+    def attempt(number: int) -> Loop:
+        return Loop(
             run=run,
-            path=f"{path}/{attempt}",
+            path=f"{path}/{number}",
             llm=llm,
             role=persona.role,
             messages=messages,
@@ -122,20 +118,34 @@ async def make_plan(
             shrink=agent.respect_context_window,
             wait=wait,
         )
+
+    run.emit(PlanStarted(path=path, agent=persona.role))
+    plan, attempts, wrong = await _refined(config, messages, attempt)
+    if wrong:
+        logger.warning("run %s: %s goes on %s: %s", run.id, path, "with its plan" if plan else "with none", wrong)
+    text = prompts.numbered(plan.steps[: config.max_steps]) if plan else ""
+    ready = plan is not None and plan.ready
+    run.emit(PlanFinished(path=path, agent=persona.role, plan=text, ready=ready, attempts=attempts, error=wrong))
+    return text
+
+
+async def _refined(
+    config: PlanningConfig, messages: list[Message], attempt: Callable[[int], Loop]
+) -> tuple[Plan | None, int, str]:
+    """The plan, how many attempts it took, and what was wrong with the last one."""
+    plan: Plan | None = None
+    for number in range(1, config.attempts + 1):
+        if plan is not None:
+            messages.append({"role": "user", "content": config.refine_prompt or prompts.REFINE_PLAN})
         try:
-            answer = await loop.answer()
+            answer = await attempt(number).answer()
         except (OutputFormatError, MalformedResponseError) as error:
-            wrong = str(error)
-            logger.warning("run %s: %s goes on %s: %s", run.id, path, "with its plan" if plan else "with none", error)
-            break
+            return plan, number, str(error)
         assert isinstance(answer.parsed, Plan)
         plan = answer.parsed
         if plan.ready:
-            break
-    text = prompts.numbered(plan.steps[: config.max_steps]) if plan else ""
-    ready = plan is not None and plan.ready
-    run.emit(PlanFinished(path=path, agent=persona.role, plan=text, ready=ready, attempts=attempt, error=wrong))
-    return text
+            return plan, number, ""
+    return plan, config.attempts, ""
 
 
 def _begin(
