@@ -105,7 +105,13 @@ async def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaita
     async def work() -> T:
         return await function()
 
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(), loop))
+    coroutine = work()
+    try:
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:  # it is closed
+        coroutine.close()
+        raise
+    return await asyncio.wrap_future(future)
 
 
 class _Workers:

@@ -93,10 +93,13 @@ class Execution:
                 self._running -= done
                 failures += self._failures(done)
         except asyncio.CancelledError:
-            under_way = [*self._running, *self.run.aside]
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            # A sync method's thread goes on: what it kicks off from now on is refused.
+            self.run.stop(RunStopped("failed", "the flow's kickoff was cancelled"))
+            while self._running:
+                under_way, self._running = [*self._running, *self.run.aside], set()
+                for task in under_way:
+                    task.cancel()
+                await asyncio.gather(*under_way, return_exceptions=True)
             raise
         errors = [error for error in failures if not isinstance(error, RunStopped)]
         if failures:
@@ -200,7 +203,7 @@ class Execution:
             await self.run.record(event)
             self._keep(call, result)
             if method.mark.feedback is None:
-                self._go_on(self._advance(call, event))
+                self._launch(self._advance(call, event))
 
     def _keep(self, call: Call, result: Any) -> None:
         self._results[call.path] = result
@@ -217,10 +220,6 @@ class Execution:
         self.feedback.append(result)
         return self._triggers.finish(call, event.outcome)
 
-    def _go_on(self, calls: Sequence[Call]) -> None:
-        if self.run.stopped is None:
-            self._launch(calls)
-
     async def _ask(self, feedback: Feedback, call: Call) -> None:
         """Asks a person about a call's result, and goes on with the answer."""
         question = Question(self._flow, self.run, call, feedback, self._results[call.path], id_of(self._state))
@@ -232,7 +231,7 @@ class Execution:
             raise
         async with self._commit:
             await self.run.record(event)
-            self._go_on(self._advance(call, event))
+            self._launch(self._advance(call, event))
 
     async def _save(self, persisting: Persisting, method: str, state: dict[str, Any]) -> None:
         await call_in_thread(persisting.store().save_state, id_of(self._state), method, state)

@@ -61,7 +61,7 @@ class Console:
         """Asks, and waits for a line."""
         if not sys.stdin or not sys.stdin.isatty():
             raise ConfigError(
-                f"task {request.task!r} asks a person (human_input=True), and there is no terminal to ask on: "
+                f"task {request.task!r} asks a person and there is no terminal to ask on: "
                 "kickoff(human=Later(), journal=...) lets the answer come later, or give a HumanInput of your own"
             )
         print(f"\n{request.output}\n\n{request.question}", file=sys.stderr)
