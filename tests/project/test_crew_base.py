@@ -323,6 +323,26 @@ def test_inputs_that_a_hook_may_add(write: Callable[..., Path]) -> None:
     assert crew.kickoff({"sea": 1}).pydantic.text == "Twice."
 
 
+def test_placeholders_fit_the_declared_inputs(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an ``inputs_model``, a name that it does not have is found before anything runs."""
+    code = CREW.replace("tasks=self.tasks)", "tasks=self.tasks, inputs_model=Inputs)")
+    code = code.replace(
+        "    @CrewBase", "    class Inputs(BaseModel):\n        topic: str = 'tides'\n\n    @CrewBase", 1
+    )
+    folder = write(FILES | {"crew.py": code})
+    assert made(folder).crew().kickoff({"topic": "sea"}).pydantic.text == "Twice."
+    wrong = folder / "two"
+    write({f"two/{name}": text for name, text in (FILES | {"crew.py": code}).items()})
+    tasks = wrong / "config" / "tasks.yaml"
+    tasks.write_text(tasks.read_text().replace("Write about {topic}", "Write about {topik}"))
+    monkeypatch.chdir(wrong)
+    said = (
+        r"config/tasks\.yaml, line 7: write\.description: there is no input \{topik\} in Inputs; did you mean 'topic'\?"
+    )
+    with pytest.raises(ConfigError, match=said):
+        load_target("crew.py:HarbourNews", wrong)
+
+
 def test_code_for_crewai_says_what_to_do(write: Callable[..., Path]) -> None:
     folder = write({"crew.py": "from crewai import Crew\n", "pkg/__init__.py": "", "pkg/crew.py": "import crewai\n"})
     for target in ("crew.py", "pkg.crew"):

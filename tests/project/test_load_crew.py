@@ -176,6 +176,20 @@ def test_a_hierarchical_crew(write: Callable[..., Path]) -> None:
     assert crew.tasks[1].agent is None
 
 
+def test_a_manager_of_its_own_file(write: Callable[..., Path]) -> None:
+    """In CrewAI's form the manager need not be among the agents; ``$schema`` is for editors."""
+    text = JSONC.replace(
+        '"process": "sequential"', '"process": "hierarchical", "manager_agent": "chief", "$schema": "x"'
+    )
+    chief = '{"role": "Chief", "goal": "Lead", "backstory": "", "llm": "openai/gpt-4o-mini"}'
+    crew, _ = load_crew(write(JSON_FILES | {"crew.jsonc": text, "agents/chief.json": chief}))
+    assert crew.manager_agent is not None
+    assert (crew.manager_agent.role, [agent.role for agent in crew.agents]) == ("Chief", ["Surveyor"])
+    (tmp := write({})).joinpath("agents/chief.json").unlink()
+    with pytest.raises(ConfigError, match=r"manager_agent: there is no file .*agents/chief\.jsonc or \.yaml"):
+        load_crew(tmp)
+
+
 def test_it_runs_with_its_defaults(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """``load_crew_and_kickoff``, and an agent alone."""
     folder = write(JSON_FILES)

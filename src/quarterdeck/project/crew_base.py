@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from pydantic import BaseModel
+
 from quarterdeck.agent import Agent
 from quarterdeck.crew import Crew
+from quarterdeck.crew.contract import TRIGGER
 from quarterdeck.errors import ConfigError
 from quarterdeck.hooks import hooks_of
-from quarterdeck.project.definitions import AGENT_FIELDS, TASK_FIELDS, Fields, Kind, read_fields
+from quarterdeck.project.definitions import AGENT_FIELDS, TASK_FIELDS, Fields, Kind, placeholders_in, read_fields
 from quarterdeck.project.source import Source, near, read_source, shown
 from quarterdeck.task import Task
 
@@ -112,9 +115,21 @@ def _hooked(instance: Any, name: str, made: Any) -> Any:
     }
     if "name" not in made.model_fields_set:
         changes["name"] = type(instance).__name__
+    _check_placeholders(instance, made)
     finished = made.model_copy(update=changes)
     finished.add_hooks(*hooks_of(instance))
     return finished
+
+
+def _check_placeholders(instance: object, made: Crew) -> None:
+    """Where the crew declares its inputs, another name in a text is a mistake in writing."""
+    model = made.inputs_model
+    if model is None or model.model_config.get("extra") == "allow":
+        return
+    undeclared = made.fetch_inputs() - model.model_fields.keys() - {TRIGGER}
+    for entries in (getattr(instance, "agents_config", None), getattr(instance, "tasks_config", None)):
+        if undeclared and isinstance(entries, Entries):
+            entries.check_placeholders(undeclared, model)
 
 
 def agent(method: F) -> F:
@@ -279,6 +294,18 @@ class Entries(Mapping[str, Fields]):
             return read_fields(self._source, (key,), self._fields, functools.partial(_resolve, self._instance))
 
         return _once(self._instance, (self._name, key), f"{self._name}[{key!r}]", make)
+
+    def check_placeholders(self, undeclared: Collection[str], model: type[BaseModel]) -> None:
+        """Finds a text that needs an input which is not declared.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        for key, value in self._source.data.items():
+            for place, name in placeholders_in(self._source, (key,)) if isinstance(value, dict) else ():
+                if name in undeclared:
+                    hint = near(name, model.model_fields)
+                    raise self._source.error(place, f"there is no input {{{name}}} in {model.__name__}{hint}")
 
     def __contains__(self, key: object) -> bool:
         return key in self._source.data

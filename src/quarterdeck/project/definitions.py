@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Literal, TypeVar, cast
 
 from quarterdeck.agent.fields import Definition
+from quarterdeck.agent.interpolation import placeholders
 from quarterdeck.concurrency import call
+from quarterdeck.crew.contract import TRIGGER
 from quarterdeck.project.imports import import_file
 from quarterdeck.project.jsonc import Keys
 from quarterdeck.project.source import Source
@@ -102,6 +104,17 @@ def read_fields(source: Source, keys: Keys, fields: Mapping[str, Kind], resolve:
         else:
             values[name] = imported(source, here, value)
     return Fields(source, keys, _with_callbacks(values) if fields is TASK_FIELDS else values)
+
+
+def placeholders_in(source: Source, keys: Keys) -> Iterator[tuple[Keys, str]]:
+    """The inputs that a definition's texts need, each with where it stands; but not what a trigger brings."""
+    fields: Any = source.data
+    for key in keys:
+        fields = fields[key]
+    for field, value in cast("dict[str, Any]", fields).items():
+        if field in (*_TEXTS, "output_file") and isinstance(value, str):
+            for name in sorted(placeholders(value) - {TRIGGER}):
+                yield (*keys, field), name
 
 
 def build(kind: type[D], fields: Fields) -> D:

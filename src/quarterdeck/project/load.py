@@ -13,10 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 import quarterdeck.tools
 from quarterdeck.agent import Agent
-from quarterdeck.agent.interpolation import as_text, placeholders
+from quarterdeck.agent.interpolation import as_text
 from quarterdeck.crew import Crew, CrewOutput
 from quarterdeck.errors import ConfigError, InputError
-from quarterdeck.project.definitions import AGENT_FIELDS, CREW_FIELDS, TASK_FIELDS, Fields, Kind, build, read_fields
+from quarterdeck.project.definitions import (
+    AGENT_FIELDS,
+    CREW_FIELDS,
+    TASK_FIELDS,
+    Fields,
+    Kind,
+    build,
+    placeholders_in,
+    read_fields,
+)
 from quarterdeck.project.folder import CREW_FILES, crew_file
 from quarterdeck.project.imports import import_file
 from quarterdeck.project.jsonc import Keys
@@ -94,6 +103,9 @@ class _Reader:
     def crew(self) -> tuple[Crew, dict[str, Any]]:
         data = self.source.data
         self._read_agents(data.get("agents"))
+        manager = data.get("manager_agent")
+        if isinstance(data.get("agents"), list) and isinstance(manager, str) and manager not in self.agents:
+            self.agents[manager] = build(Agent, self._agent_file(manager, ("manager_agent",)))
         self._read_tasks(data.get("tasks"))
         rest = {name: value for name, value in data.items() if name not in ("agents", "tasks", "inputs")}
         source = Source(self.source.label, rest, self.source.lines, self.source.file)
@@ -229,24 +241,17 @@ class _Reader:
         """The names in the texts. One that looks like a declared input, but is none, is a mistake in writing."""
         needed: set[str] = set()
         for source, keys in self.texts:
-            fields: Any = source.data
-            for key in keys:
-                fields = fields[key]
-            for field, value in cast("dict[str, Any]", fields).items():
-                for name in placeholders(value) if field in _WITH_PLACEHOLDERS and isinstance(value, str) else ():
-                    close = difflib.get_close_matches(name, inputs, 1, 0.7)
-                    if name not in inputs and close:
-                        raise source.error(
-                            (*keys, field),
-                            f"there is no input {{{name}}}; did you mean {{{close[0]}}}? If not, add {name} to inputs",
-                        )
-                    needed.add(name)
+            for place, name in placeholders_in(source, keys):
+                close = difflib.get_close_matches(name, inputs, 1, 0.7)
+                if name not in inputs and close:
+                    hint = f"did you mean {{{close[0]}}}? If not, add {name} to inputs"
+                    raise source.error(place, f"there is no input {{{name}}}; {hint}")
+                needed.add(name)
         return needed
 
 
 _TASK_TYPES: Mapping[str, type[Task]] = {"task": Task, "conditionaltask": ConditionalTask}
 _NO_LIST = "must be a list or a mapping of names"
-_WITH_PLACEHOLDERS = ("role", "goal", "backstory", "description", "expected_output", "output_file")
 
 
 def _one(known: Mapping[str, Any], what: str, name: str) -> Any:

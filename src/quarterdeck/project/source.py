@@ -84,7 +84,9 @@ def read_source(path: Path) -> Source:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{label} must hold a mapping of names to values, it holds a {type(data).__name__}")
-    return Source(label, cast("dict[str, Any]", data), lines, path)
+    values = cast("dict[str, Any]", data)
+    values.pop("$schema", None)  # for editors
+    return Source(label, values, lines, path)
 
 
 def shown(path: Path) -> str:
