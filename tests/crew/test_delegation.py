@@ -122,6 +122,6 @@ async def test_another_team_is_another_definition() -> None:
     """A journaled run must meet the coworkers that it began with, where they can be asked."""
     a, b = agent("A", []), agent("B", [])
     assert crew(a, b).definition != crew(a).definition
-    assert crew(a, b).definition != crew(a, b, max_delegations=3).definition
+    assert crew(a, b).definition == crew(a, b, max_delegations=3).definition  # a run may go on with another limit
     plain = agent("A", [], False)
     assert crew(plain, b).definition == crew(plain).definition

@@ -110,7 +110,7 @@ def definition_digest(tasks: Sequence[Task], staff: Staff) -> str:
         parts.extend(["conditional"] if isinstance(task, ConditionalTask) else [])
         parts.append([worker.role, worker.goal, worker.backstory])
         if coworkers := staff.coworkers(task):
-            parts.append([staff.max_delegations, staff.max_depth, [agent.role for agent in coworkers]])
+            parts.append([agent.role for agent in coworkers])
     for agent in staff.taking_part(tasks)[1:] if any(staff.coworkers(task) for task in tasks) else ():
         parts.append([agent.role, agent.goal, agent.backstory, [tool.name for tool in agent.tools]])
     parts.extend([{role: list(rules) for role, rules in staff.lessons.items()}] if staff.lessons else [])
