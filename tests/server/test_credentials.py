@@ -50,7 +50,7 @@ def test_processes_that_start_at_once_have_one_secret(tmp_path: Path) -> None:
 
 
 def test_given_ones_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("QUARTERDECK_TOKEN", "mine")
+    monkeypatch.setenv("QUARTERDECK_TOKEN", "mine\n")  # as from a file
     monkeypatch.setenv("QUARTERDECK_WEBHOOK_SECRET", " whsec_new whsec_old ")
     for database in (SHARED, f"{tmp_path}/runs.db"):
         assert token_hash(database) == hash_of("mine")
@@ -58,10 +58,12 @@ def test_given_ones_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
-def test_none_for_a_shared_database(capsys: pytest.CaptureFixture[str]) -> None:
+def test_none_for_a_shared_database(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A token must be given; without a secret webhooks are not signed, and that is said."""
-    with pytest.raises(ConfigError, match="QUARTERDECK_TOKEN"):
-        token_hash(SHARED)
+    for given in ("", " \n"):
+        monkeypatch.setenv("QUARTERDECK_TOKEN", given)
+        with pytest.raises(ConfigError, match="QUARTERDECK_TOKEN"):
+            token_hash(SHARED)
     assert webhook_secret(SHARED) == ""
     captured = capsys.readouterr()
     assert "NOT SIGNED" in captured.err

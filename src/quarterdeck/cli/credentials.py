@@ -14,7 +14,7 @@ def token_hash(database: str) -> str:
     """The token's hash: of ``QUARTERDECK_TOKEN``; else of one that is made at the first start and shown once."""
     from quarterdeck.server.auth import hash_of, new_token
 
-    given = os.environ.get("QUARTERDECK_TOKEN")
+    given = os.environ.get("QUARTERDECK_TOKEN", "").strip()  # a file that it was read from ends with a line's end
     if given:
         return hash_of(given)
     if _is_shared(database):
@@ -67,7 +67,7 @@ def _keep(path: Path, text: str) -> tuple[str, bool]:
     Returns:
         What is in the file, and whether it was written now.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:

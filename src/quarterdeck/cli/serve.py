@@ -115,7 +115,11 @@ def _seconds(option: str, value: float | None) -> float | None:
 
 
 def _show(registry: Registry, settings: Settings, host: str, port: int) -> None:
+    from quarterdeck.runtime.journal.database import Target
+
     base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     for name, version in registry.versions():
-        print(f"Crew {name}@{version}: {base}/crews/{name}")
-    print(f"API: {base}/docs   Database: {settings.database.rpartition('@')[2]}", flush=True)
+        current = registry.get(name)
+        pinned = "" if current and current.version == version else f"@{version}"
+        print(f"Crew {name}@{version}: {base}/crews/{name}{pinned}")
+    print(f"API: {base}/docs   Database: {Target(settings.database).shown}", flush=True)

@@ -118,8 +118,18 @@ def crew(event: RunFinished, state: str, last: Done | None) -> dict[str, Any]:
         "result_json": structured(last) if last else None,
         "token_usage": {name: event.usage.get(name, 0) for name in counts},
         "status": state,
-        "error": event.error,
+        "error": reason(event),
     }
+
+
+def reason(event: RunFinished) -> str:
+    """Why a run has ended, or waits, for whoever asks over HTTP: without what a Python program is told to do."""
+    if event.status == "pending_human_input":
+        return ""  # the question says it
+    if event.status == "in_doubt":
+        what = event.error.partition(", then go on with the same run_id and ")[0]
+        return f"{what}: approve with its result as the feedback; or do not approve, to have it called again"
+    return event.error
 
 
 def asks(event: HumanRequested | RunFinished) -> bool:
@@ -131,7 +141,7 @@ def human_input(event: HumanRequested | RunFinished) -> dict[str, Any]:
     """A question to a person (AMP: the human input webhook, whose fields it does not document)."""
     if isinstance(event, RunFinished):
         task_id = event.ended_by.partition("/")[0]
-        return {"execution_id": event.run_id, "task_id": task_id, "agent": "", "output": "", "question": event.error}
+        return {"execution_id": event.run_id, "task_id": task_id, "agent": "", "output": "", "question": reason(event)}
     return {
         "execution_id": event.run_id,
         "task_id": event.task,

@@ -71,9 +71,11 @@ async def _healthy(entry: EntryOf) -> str:
 
 
 def _health(app: FastAPI) -> None:
-    async def live() -> dict[str, str]:
-        """The process answers."""
-        return {"status": "live"}
+    async def live() -> JSONResponse:
+        """The process answers, and needs not be started again."""
+        work: Work = app.state.work
+        reason = "the worker has failed" if work.has_failed else None
+        return JSONResponse({"status": reason or "live"}, 503 if reason else 200)
 
     async def ready() -> JSONResponse:
         """It takes work: the database answers, and it is not draining."""
@@ -81,6 +83,7 @@ def _health(app: FastAPI) -> None:
         reason = await work.not_ready()
         return JSONResponse({"status": reason or "ready"}, 503 if reason else 200)
 
+    found = document.answer(HealthBody, 200, "Live") | document.answer(HealthBody, 503, "To be started again, and why")
+    app.add_api_route("/health/live", live, responses=found, summary="Liveness")
     found = document.answer(HealthBody, 200, "Ready") | document.answer(HealthBody, 503, "Not ready, and why")
-    app.add_api_route("/health/live", live, response_model=HealthBody, summary="Liveness")
     app.add_api_route("/health/ready", ready, responses=found, summary="Readiness")

@@ -16,6 +16,7 @@ from quarterdeck.project import Entry
 from quarterdeck.runtime.human import Later
 from quarterdeck.runtime.journal import OpenRun
 from quarterdeck.runtime.run import Run
+from quarterdeck.server import amp
 from quarterdeck.server.live import Live
 from quarterdeck.server.store import WAITING, Claim, Question, RunRecord, State, state_of
 from quarterdeck.server.store.endings import end_of
@@ -108,7 +109,7 @@ class Running:
                 self._live.stop(self.claim.run.id)
         self.has_ended = True
         state = state_of(end)
-        return Ending(state, end.error, end.ended_by, self._questions(end) if state in WAITING else [])
+        return Ending(state, amp.reason(end), end.ended_by, self._questions(end) if state in WAITING else [])
 
     def _note(self, event: Event) -> None:
         self._last = event.seq or self._last
@@ -201,7 +202,7 @@ class Running:
                     run_id=run.id,
                     path=path,
                     task=task,
-                    question=end.error,
+                    question=amp.reason(end),
                     kind="in_doubt",
                     # Nobody knows a result that could be approved unseen.
                     default_action="error" if run.default_action == "approve" else run.default_action,

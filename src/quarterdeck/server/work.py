@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,8 @@ from quarterdeck.server.live import Live
 from quarterdeck.server.settings import Settings
 from quarterdeck.server.store import Store
 from quarterdeck.server.worker import Worker
+
+logger = logging.getLogger("quarterdeck.server")
 
 _DAY = 86_400.0
 
@@ -41,6 +44,7 @@ class Work:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._worker.run() if self._worker else self._housekeeping.run())
+        self._task.add_done_callback(_tell)
         return self
 
     async def __aexit__(
@@ -55,14 +59,24 @@ class Work:
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a defect has ended it: the process is to be started again."""
+        return self._task is not None and self._task.done() and not (self._worker and self._worker.draining)
+
     async def not_ready(self) -> str | None:
         """Why the server should get no requests; None when it may."""
         if self._worker is not None and self._worker.draining:
             return "draining"
-        if self._task is not None and self._task.done():
-            return "the worker has ended"
+        if self.has_failed:
+            return "the worker has failed"
         try:
             await self._store.get("")
         except JournalError:
             return "the database does not answer"
         return None
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        logger.error("the worker of this server has failed: start the server again", exc_info=error)

@@ -210,6 +210,8 @@ async def test_a_tool_in_doubt_is_decided_by_a_person(place: Any, model: Any, ag
         assert (question.kind, question.task, question.answer) == ("in_doubt", "buy", None)
         assert record.ended_by in question.path
         assert "must not be repeated" in question.question
+        assert "approve with its result" in question.question
+        assert "resolve=" not in question.question + record.detail  # that is for programs in Python
         assert question.default_action == "error"  # nobody has a result that could be approved unseen
         await second.drain()
         place.workers.clear()

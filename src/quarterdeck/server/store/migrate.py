@@ -63,7 +63,7 @@ def upgrade(database: str) -> Schema:
     """
     target = Target(database)
     if "://" not in target.key:
-        Path(target.key).parent.mkdir(parents=True, exist_ok=True)
+        Path(target.key).parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # inputs and outputs are nobody else's
     connection = _connect(target)
     try:
         found = version_of(connection)
