@@ -140,6 +140,17 @@ def test_failures() -> None:
     assert all("gone" in event.error for _, event in seen)
 
 
+def test_a_guardrail_that_refuses() -> None:
+    """Each verdict, with how often it had been tried before."""
+    seen = seen_by(bus.LLMGuardrailCompletedEvent)
+    make_crew("tea", "coffee", guardrail=lambda output: (output.raw != "tea", output.raw)).kickoff()
+    types_of(seen)
+    assert [(event.success, event.retry_count, event.error) for _, event in seen] == [
+        (False, 0, "tea"),
+        (True, 1, None),
+    ]
+
+
 class Depth(BaseModel):
     fathoms: int
 

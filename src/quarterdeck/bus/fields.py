@@ -270,4 +270,7 @@ def failure(event: ToolFinished, here: Scope) -> Fields | None:
 
 def judged(event: GuardrailFinished, here: Scope) -> Fields:
     result = event.output["raw"] if event.output else None
-    return {"guardrail_name": event.guardrail, "success": event.ok, "result": result, "error": event.feedback or None}
+    tries = event.path.split("/")[-3:-2]  # the try that was judged: research/2/guardrail/1
+    count = int(tries[0]) - 1 if tries and tries[0].isdigit() else 0
+    judged: Fields = {"guardrail_name": event.guardrail, "success": event.ok, "result": result, "retry_count": count}
+    return judged | {"error": event.feedback or None}

@@ -107,7 +107,16 @@ FACADES: Mapping[str, Mapping[str, str]] = {
     "crewai.types": {},
     "crewai.types.streaming": _all(
         "streaming",
-        *("AsyncStreamSession", "CrewStreamingOutput", "FlowStreamingOutput", "StreamChunk", "StreamChunkType"),
+        *(
+            "AsyncStreamSession",
+            "AsyncStreamSession",
+            "CrewStreamingOutput",
+            "FlowStreamingOutput",
+            "StreamChunk",
+            "StreamChunkType",
+            "StreamFrame",
+            "StreamSession",
+        ),
         *("StreamFrame", "StreamSession", "ToolCallChunk"),
     ),
     "crewai.types.usage_metrics": _all("llm", "UsageMetrics"),
