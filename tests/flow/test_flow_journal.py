@@ -365,6 +365,29 @@ async def test_models_and_dataclasses_are_made_again(journal: Journal) -> None:
     assert note == Note(text="state")
 
 
+async def test_a_state_that_is_returned_is_one_again(journal: Journal) -> None:
+    class Whole(Flow[Numbers]):
+        @start()
+        def begin(self) -> Numbers:
+            self.state.seen = "all"
+            return self.state
+
+    flow = Whole()
+    for _ in range(2):
+        state = await flow.akickoff(journal=journal, run_id="r")
+        assert isinstance(state, Numbers)
+        assert (state.seen, state.id) == ("all", "r")  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def test_an_agents_kickoff_may_be_returned_by_an_async_method() -> None:
+    class Returns(Flow):
+        @start()
+        async def begin(self) -> Any:
+            return Agent(role="R", goal="G", llm=ScriptedLLM(by=last_word)).kickoff("x y")
+
+    assert (await Returns().akickoff()).raw == "about y"
+
+
 async def test_what_is_no_json_is_named(journal: Journal) -> None:
     class Odd(Flow):
         @start()

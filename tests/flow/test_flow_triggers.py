@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quarterdeck.errors import ConfigError
+from quarterdeck.events import Event, MethodFinished, MethodStarted
+from quarterdeck.flow import Flow, listen, router, start
 from quarterdeck.flow.conditions import And, Condition, Name, Or
 from quarterdeck.flow.triggers import Call, Rule, Triggers
 
@@ -188,6 +194,68 @@ def test_the_model_does_what_its_rules_say(size: int, seed: int) -> None:
         calls.remove(done)
         expected += reference.finish(made := expected[place], label)
         expected.remove(made)
+
+
+# -- the engine -------------------------------------------------------------------------------------------------
+
+
+def flow_of(rules: dict[str, Rule], chance: random.Random) -> Flow:
+    """A flow with these methods, whose routers' labels and whose pace are left to chance."""
+
+    def method(rule: Rule) -> Any:
+        async def run(self: Flow) -> str | None:
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            return chance.choice([*LABELS, *rules, None])
+
+        if rule.router:
+            run = router(rule.condition)(run)
+        elif rule.condition and not rule.start:
+            run = listen(rule.condition)(run)
+        if rule.start:
+            run = start()(run) if rule.unconditional else start(None if rule.router else rule.condition)(run)
+        return run
+
+    return type("Made", (Flow,), {name: method(rule) for name, rule in rules.items()})(max_method_calls=6)
+
+
+def engine_rule(rule: Rule) -> Rule:
+    """A rule that decorators can say: a start is no router, and has no condition besides."""
+    if rule.start:
+        return Rule(
+            start=True, unconditional=rule.unconditional, condition=None if rule.unconditional else rule.condition
+        )
+    return Rule(condition=rule.condition, router=rule.router)
+
+
+@pytest.mark.filterwarnings("ignore:flow Made.*can never be called")
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**32))
+def test_a_flow_calls_what_the_reference_says(size: int, seed: int) -> None:
+    chance = random.Random(seed)
+    rules = {name: engine_rule(rule) for name, rule in graph_of(chance, size).items()}
+    try:
+        flow = flow_of(rules, chance)
+    except ConfigError as error:  # labels that no router gives
+        assert "which is no method and no router's label" in str(error)  # noqa: PT017
+        return
+    events: list[Event] = []
+    limited = False
+    try:
+        asyncio.run(flow.akickoff(on_event=events.append))
+    except RecursionError:
+        limited = True
+    reference = Reference(rules)
+    due = {f"{made.method}/{made.number}": made for made in reference.begin()}
+    called = set(due)
+    for event in events:
+        if isinstance(event, MethodFinished):
+            new = reference.finish(due.pop(event.path), event.label)
+            due |= {f"{made.method}/{made.number}": made for made in new}
+            called |= due.keys()
+    begun = {event.path for event in events if isinstance(event, MethodStarted)}
+    assert begun <= called
+    assert limited or (begun == called and due == {})
 
 
 # -- the rules one by one -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -134,7 +135,7 @@ class Execution:
                 raise JournalMismatchError(f"the journal has a call {path!r} that this flow does not lead to")
             if isinstance(event, MethodFinished):
                 last = event
-                self._keep(call, from_json(event.result, event.result_classes))
+                self._keep(call, from_json(event.result, event.result_classes, self._kind.known))
             if isinstance(event, FeedbackReceived) or self._graph.methods[call.method].mark.feedback is None:
                 del due[call.path]
                 due |= {made.path: made for made in self._advance(call, event)}
@@ -178,11 +179,12 @@ class Execution:
             result = await _within(method, self._call(method, call))
         await self._finish(method, call, fork, result, started)
 
-    def _call(self, method: Method, call: Call) -> Awaitable[Any]:
+    async def _call(self, method: Method, call: Call) -> Any:
         function: Callable[..., Any] = getattr(self._flow, method.name)
         arguments = [self._given(call)] if method.takes else []
         named = {"crewai_trigger_payload": self._payload} if method.takes_payload else {}
-        return call_hooked(call_function, method.name, function, *arguments, **named)
+        result = await call_hooked(call_function, method.name, function, *arguments, **named)
+        return await result if inspect.isawaitable(result) else result  # an agent's kickoff in an async method is one
 
     def _given(self, call: Call) -> Any:
         """What a call is given: the result of the call that led to it."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from quarterdeck.crew.contract import Contract
 from quarterdeck.errors import ConfigError, InputError
-from quarterdeck.flow.values import Classes, from_json, to_json
+from quarterdeck.flow.values import Classes, from_json, name_of, to_json
 
 State = Any
 """A pydantic model's instance, or a dict."""
@@ -43,6 +43,11 @@ class StateKind:
 
     model: type[BaseModel] | None = None
     initial: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def known(self) -> dict[str, type[Any]]:
+        """The model by its name: with the id that it was given, it is not that of its module."""
+        return {name_of(self.model): self.model} if self.model else {}
 
     def new(self, values: Mapping[str, Any], state_id: str) -> State:
         """The state that a run begins with.

@@ -39,7 +39,7 @@ def _encode(value: Any, place: str, classes: Classes, what: str, strict: bool) -
         return value if type(value) in (bool, int, str, type(None)) else to_jsonable_python(value)
     parts = _parts(value)
     if parts is not None:
-        classes[place] = f"{type(value).__module__}:{type(value).__qualname__}"
+        classes[place] = name_of(cast("Any", type(value)))
         value = parts
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value).items()
@@ -80,18 +80,30 @@ def _key(key: Any, place: str, what: str) -> str:
         raise TaskError(f"{what} {place.lstrip('/')}: the key {key!r} is no text") from None
 
 
-def from_json(data: Any, classes: Mapping[str, str]) -> Any:
-    """A value from its JSON: models and dataclasses are made again where their class is still there."""
-    return _decode(data, "", classes) if classes else data
+def name_of(kind: type[Any]) -> str:
+    """A class's name in ``Classes``."""
+    return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def _decode(data: Any, place: str, classes: Mapping[str, str]) -> Any:
+def from_json(data: Any, classes: Mapping[str, str], known: Mapping[str, type[Any]] | None = None) -> Any:
+    """A value from its JSON: models and dataclasses are made again where their class is still there.
+
+    Args:
+        data: The JSON.
+        classes: The classes in it.
+        known: Classes by their names, besides those of loaded modules.
+    """
+    return _decode(data, "", classes, known or {}) if classes else data
+
+
+def _decode(data: Any, place: str, classes: Mapping[str, str], known: Mapping[str, type[Any]]) -> Any:
     if isinstance(data, dict):
         items = cast("dict[str, Any]", data).items()
-        data = {key: _decode(item, f"{place}/{key}", classes) for key, item in items}
+        data = {key: _decode(item, f"{place}/{key}", classes, known) for key, item in items}
     elif isinstance(data, list):
-        data = [_decode(item, f"{place}/{n}", classes) for n, item in enumerate(cast("list[Any]", data))]
-    found = _find(classes[place]) if place in classes else None
+        data = [_decode(item, f"{place}/{n}", classes, known) for n, item in enumerate(cast("list[Any]", data))]
+    name = classes.get(place, "")
+    found = known.get(name) or _find(name)
     return data if found is None else _make(found, cast("dict[str, Any]", data))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from quarterdeck.flow import Flow
 from quarterdeck.runtime.human import HumanAnswer
 from quarterdeck.server.api.context import EntryOf, ServicesOf, Who, find_run
 from quarterdeck.server.api.document import errors
@@ -24,7 +25,8 @@ router = APIRouter()
     summary="Answers a question of a run",
 )
 async def resume(request: ResumeRequest, entry: EntryOf, who: Who, services: ServicesOf) -> dict[str, Any]:
-    """Approval lets the run go on; feedback sends the task back with it, as often as needed.
+    """Approval lets the run go on; feedback sends the task back with it, as often as needed. A flow goes on with the
+    feedback in any case: it may name the outcome.
 
     One question gets one answer: the same again is the same answer, another one is a conflict.
     """
@@ -35,7 +37,8 @@ async def resume(request: ResumeRequest, entry: EntryOf, who: Who, services: Ser
     outcome = await services.store.answer(record.id, request.task_id, answer, hooks)
     match outcome:
         case AnswerOutcome.accepted | AnswerOutcome.repeated:
-            if approved:
+            is_method = request.task_id in entry.runnable.steps and isinstance(entry.runnable, Flow)
+            if approved or is_method:
                 return {"status": "resumed", "message": "The answer is accepted; the run goes on."}
             return {"status": "retrying", "message": "The task is done again with the feedback."}
         case AnswerOutcome.conflict:
