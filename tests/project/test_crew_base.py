@@ -343,7 +343,11 @@ def test_placeholders_fit_the_declared_inputs(write: Callable[..., Path], monkey
         load_target("crew.py:HarbourNews", wrong)
 
 
-def test_code_for_crewai_says_what_to_do(write: Callable[..., Path]) -> None:
+def test_code_for_crewai_says_what_to_do(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    others = [finder for finder in sys.meta_path if type(finder).__module__ != "quarterdeck.compat.finder"]
+    monkeypatch.setattr(sys, "meta_path", others)  # other tests may have made crewai importable
+    for name in [name for name in sys.modules if name.partition(".")[0] == "crewai"]:
+        monkeypatch.delitem(sys.modules, name)
     folder = write({"crew.py": "from crewai import Crew\n", "pkg/__init__.py": "", "pkg/crew.py": "import crewai\n"})
     for target in ("crew.py", "pkg.crew"):
         with pytest.raises(ConfigError, match="needs 'crewai', which is not installed: 'quarterdeck run --compat'"):
