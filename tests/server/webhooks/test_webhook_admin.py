@@ -88,7 +88,6 @@ async def test_deliveries_are_listed_and_sent_again(client: Client, receiver: Re
     assert await client.deliveries("?state=dead") == [dead]
     assert await client.deliveries("?state=pending") == []
     assert await client.deliveries(f"?kickoff_id={first}&state=delivered") == rest
-    assert await client.deliveries("?kickoff_id=%00") == []
     pages: list[str] = []
     cursor = ""
     while cursor is not None:
