@@ -13,9 +13,10 @@ import pytest
 from quarterdeck import Agent, Crew, Task, bus, hooks
 from quarterdeck.bus import crewai_event_bus
 from quarterdeck.errors import HookError
-from quarterdeck.flow import Flow, listen, router, start
+from quarterdeck.flow import Flow, human_feedback, listen, router, start
 from quarterdeck.hooks import HookAborted, InterceptionPoint, on
 from quarterdeck.llm.types import LLMRequest, LLMResponse, OnDelta
+from quarterdeck.runtime.human import HumanAnswer, HumanRequest
 from quarterdeck.streaming import FlowStreamingOutput
 from quarterdeck.testing import ScriptedLLM, call
 from quarterdeck.tools import tool
@@ -272,6 +273,50 @@ def test_a_flow_that_fails_on_the_bus() -> None:
     crewai_event_bus.flush()
     assert [event.type for event in seen][-2:] == ["method_execution_failed", "flow_failed"]
     assert all("gone" in event.error for event in seen[-2:])
+
+
+class Captain:
+    """Says yes."""
+
+    async def ask(self, request: HumanRequest) -> HumanAnswer:
+        return HumanAnswer(True, "anchor")
+
+
+def test_persons_on_the_bus() -> None:
+    """Feedback on a method's result, and a question within one."""
+    seen: list[Any] = []
+    for kind in (
+        bus.HumanFeedbackRequestedEvent,
+        bus.HumanFeedbackReceivedEvent,
+        bus.FlowInputRequestedEvent,
+        bus.FlowInputReceivedEvent,
+    ):
+        crewai_event_bus.register_handler(kind, lambda source, event: seen.append(event))
+
+    class Dock(Flow):
+        @start()
+        def where(self) -> str:
+            return str(self.ask("Where?"))
+
+        @listen(where)
+        @human_feedback(message="Is it good?")
+        def plan(self, text: str) -> str:
+            return text
+
+    Dock().kickoff(human=Captain())
+    crewai_event_bus.flush()
+    assert [(event.type, event.method_name) for event in seen] == [
+        ("flow_input_requested", "where"),
+        ("flow_input_received", "where"),
+        ("human_feedback_requested", "plan"),
+        ("human_feedback_received", "plan"),
+    ]
+    assert (seen[0].message, seen[1].response, seen[2].output, seen[3].feedback) == (
+        "Where?",
+        "anchor",
+        "anchor",
+        "anchor",
+    )
 
 
 def test_a_reader_in_another_thread() -> None:

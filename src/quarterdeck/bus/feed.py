@@ -27,6 +27,7 @@ from quarterdeck.events import (
     AgentFinished,
     AgentStarted,
     Event,
+    FeedbackReceived,
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
@@ -217,8 +218,12 @@ _ROWS: Mapping[type[Event], tuple[_Row, ...]] = {
         _Row(logging_events.AgentLogsExecutionEvent, "tool", fields.logs_tool),
     ),
     GuardrailFinished: (_Row(llm_guardrail_events.LLMGuardrailCompletedEvent, "guardrail", fields.judged, ends=True),),
-    HumanRequested: (_Row(flow_events.HumanFeedbackRequestedEvent, "human", fields.asked, begins=True),),
-    HumanAnswered: (_Row(flow_events.HumanFeedbackReceivedEvent, "human", fields.answered, ends=True),),
+    HumanRequested: (
+        _Row(flow_events.HumanFeedbackRequestedEvent, "human", fields.asked),
+        _Row(flow_events.FlowInputRequestedEvent, "human", fields.input_asked, begins=True),
+    ),
+    HumanAnswered: (_Row(flow_events.FlowInputReceivedEvent, "human", fields.input_received, ends=True),),
+    FeedbackReceived: (_Row(flow_events.HumanFeedbackReceivedEvent, "human", fields.answered),),
 }
 
 CLASSES: Mapping[type[Event], tuple[type[BaseEvent], ...]] = {

@@ -12,6 +12,7 @@ from quarterdeck.events import (
     AgentFinished,
     AgentStarted,
     Event,
+    FeedbackReceived,
     GuardrailFinished,
     HumanAnswered,
     HumanRequested,
@@ -41,6 +42,8 @@ from quarterdeck.task.output import TaskOutput
 from quarterdeck.tools.failure import ToolFailure
 
 Fields = dict[str, Any]
+_ASK = "/ask/"
+"""In the path of a question of ``flow.ask``."""
 COMPLETED = ("completed", "completed_with_issues")
 Began = RunStarted | KickoffStarted
 Ended = RunFinished | KickoffFinished
@@ -119,13 +122,30 @@ def method_failed(event: MethodFailed, here: Scope) -> Fields | None:
 
 def asked(event: HumanRequested, here: Scope) -> Fields | None:
     common = flow(event, here)
-    asked = {"method_name": event.task, "output": event.output, "message": event.question, "request_id": event.path}
-    return common and common | asked
+    if common is None or _ASK in event.path:
+        return None
+    question = {"output": event.output, "message": event.question, "request_id": event.path}
+    return common | {"method_name": event.task} | question
 
 
-def answered(event: HumanAnswered, here: Scope) -> Fields | None:
+def answered(event: FeedbackReceived, here: Scope) -> Fields | None:
     common = flow(event, here)
-    return common and common | {"method_name": event.task, "feedback": event.feedback}
+    said = {"method_name": event.method, "feedback": event.feedback, "outcome": event.outcome}
+    return common and common | said
+
+
+def input_asked(event: HumanRequested, here: Scope) -> Fields | None:
+    common = flow(event, here)
+    if common is None or _ASK not in event.path:
+        return None
+    return common | {"method_name": event.task, "message": event.question}
+
+
+def input_received(event: HumanAnswered, here: Scope) -> Fields | None:
+    common = flow(event, here)
+    if common is None or _ASK not in event.path:
+        return None
+    return common | {"method_name": event.task, "response": event.feedback}
 
 
 def alone(here: Scope) -> Fields | None:
