@@ -8,10 +8,14 @@ from typing import TextIO
 from quarterdeck.events import (
     ConditionDecided,
     Event,
+    FeedbackReceived,
     GuardrailFinished,
     LimitReached,
     LLMFinished,
     LLMRetried,
+    MethodFailed,
+    MethodFinished,
+    MethodStarted,
     RunFinished,
     Subscriber,
     TaskFailed,
@@ -28,6 +32,16 @@ def line(event: Event) -> str | None:
             return f"{event.task}: begun by {event.agent}"
         case TaskFinished():
             return f"{event.task}: done in {event.seconds:.1f} s"
+        case MethodStarted():
+            return f"{event.path}: begun{f' by {event.trigger}' if event.trigger else ''}"
+        case MethodFinished():
+            label = f", {event.label!r}" if event.label is not None else ""
+            return f"{event.path}: done in {event.seconds:.1f} s{label}"
+        case FeedbackReceived():
+            said = " ".join(event.feedback.split())[:100]
+            return f"{event.path}: {event.outcome or 'said'}: {said}"
+        case MethodFailed():
+            return f"{event.path}: failed: {event.error}"
         case TaskFailed():
             return f"{event.task}: failed: {event.error}"
         case LLMFinished():
