@@ -70,6 +70,23 @@ def test_a_state_may_be_set_before_the_kickoff_and_begins_anew_with_each() -> No
     assert flow.state.log == ["before"]
 
 
+def test_runs_share_nothing_of_their_states() -> None:
+    class Deep(Flow):
+        @start()
+        def begin(self) -> int:
+            self.state["items"].append(1)
+            self.state["poem"].log.append("x")
+            return len(self.state["items"]) + len(self.state["poem"].log)
+
+    given: dict[str, Any] = {"items": [], "poem": Poem()}
+    flow = Deep()
+    assert flow.kickoff(given) == flow.kickoff(given) == 2
+    assert given == {"items": [], "poem": Poem()}
+    flow = Deep(**given)
+    flow.state["poem"].log.append("first")
+    assert flow.kickoff() == flow.kickoff() == 3
+
+
 def test_attributes_that_methods_set_are_there_after_the_kickoff() -> None:
     class Keeping(Flow):
         def __init__(self) -> None:

@@ -186,11 +186,11 @@ class Flow(FlowBase[T]):
         made: list[State] = []
 
         async def prepare(_: dict[str, Any]) -> dict[str, Any]:
-            values: dict[str, Any] = dict(self.__dict__.get("_template", {}))
+            values: dict[str, Any] = copied(self.__dict__.get("_template", {}))
             store = self._store()
             if source := given.restore or (given.id if store else ""):
                 values = await load_state(self.name, source, store, run)
-            made.append(self._state_kind.new({**values, **await before_flow(given.values)}, state_id))
+            made.append(self._state_kind.new({**values, **await before_flow(copied(given.values))}, state_id))
             return dump(made[0], f"flow {self.name}: state", strict=run.kept)[0]
 
         shown = to_json(inputs or {}, f"flow {self.name}: inputs", strict=run.kept)[0]
