@@ -150,6 +150,23 @@ async def test_a_person_answers(asking: Client) -> None:
     assert status in (400, 409), problem
 
 
+async def test_the_list_by_user_and_time(writers: Client) -> None:
+    ids = [await writers.kickoff(inputs={"topic": "t"}, meta={"userId": user}) for user in ("u1", "u2", "u1")]
+    _, page, _ = await writers.ask("GET", "/kickoffs")
+    created = [run["created"] for run in page["kickoffs"]]  # the newest first
+    for query, expected in (
+        ("userId=u1", [ids[2], ids[0]]),
+        ("userId=u3", []),
+        (f"since={created[1]!r}", [ids[2], ids[1]]),
+        (f"until={created[1]!r}", [ids[0]]),
+        (f"since={created[1]!r}&until={created[0]!r}&userId=u2", [ids[1]]),
+    ):
+        _, page, _ = await writers.ask("GET", f"/kickoffs?{query}")
+        assert [run["kickoff_id"] for run in page["kickoffs"]] == expected, query
+    for query in ("since=nan", "until=soon", "userId=%00"):
+        assert (await writers.ask("GET", f"/kickoffs?{query}"))[0] == 400
+
+
 async def test_events(writers: Client) -> None:
     """From the first on, resumed without gap or repeat, filtered, ended."""
     run_id = await writers.kickoff(inputs={"topic": "tides"})

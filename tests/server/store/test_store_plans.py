@@ -110,6 +110,7 @@ def lists(database: Database) -> None:
     ):
         assert sql.list_runs(database, filters, None, 20)
         sql.list_runs(database, filters, (1000.0, "run1000"), 20)
+        sql.list_runs(database, filters, None, 20, since=2000.0, until=3000.0)
 
 
 def deliveries(database: Database) -> None:

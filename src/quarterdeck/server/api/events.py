@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 from sse_starlette import EventSourceResponse
 
 from quarterdeck.events import Event
 from quarterdeck.server.live import Item, Live
-from quarterdeck.server.store import Store
+from quarterdeck.server.store import Store, Waiter
 
 _LOOK_AGAIN = 5.0
 """Seconds after which the journal is read even when nobody said that there is something new."""
@@ -29,7 +31,7 @@ class EventStream(EventSourceResponse):
 
 
 async def event_stream(
-    store: Store, live: Live, run_id: str, after: int, types: frozenset[str]
+    store: Store, live: Live, run_id: str, after: int, types: frozenset[str], stop: anyio.Event
 ) -> AsyncIterator[dict[str, Any]]:
     """The events after a number, then those that come, until the run has ended.
 
@@ -41,12 +43,13 @@ async def event_stream(
         run_id: The run.
         after: The number of the last event that the client has.
         types: Event types that it wants; empty means all.
+        stop: Ends the stream before the run has ended: the server is stopped, and another one is to be asked.
     """
     pending: list[Item] = []
     look_at = 0.0
-    async with store.wake.on(f"run:{run_id}") as waiter:
+    async with store.wake.on(f"run:{run_id}") as waiter, _nudged(waiter, stop):
         with live.listen(run_id, types, waiter.nudge) as listener:
-            while True:
+            while not stop.is_set():
                 pending += listener.take()  # before the journal is read: what it came after is there then
                 state = None
                 if time.monotonic() >= look_at or any(item.after > after for item in pending):
@@ -72,6 +75,19 @@ async def event_stream(
                     look_at = 0.0
                 else:
                     await asyncio.sleep(_GATHER)
+
+
+@asynccontextmanager
+async def _nudged(waiter: Waiter, stop: anyio.Event) -> AsyncGenerator[None]:
+    async def nudge() -> None:
+        await stop.wait()
+        waiter.nudge()
+
+    task = asyncio.create_task(nudge())
+    try:
+        yield
+    finally:
+        task.cancel()
 
 
 def _before(pending: list[Item], number: int) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response
 
@@ -25,6 +26,8 @@ router = APIRouter()
 _POLL_SECONDS = 2
 _YOUNG = 10.0
 """A run that was asked for less than so many seconds ago may end soon: it can be asked for each second."""
+_STOP_SECONDS = 2.0
+"""So long may a stream take to end when the server is stopped."""
 _LATE_SECONDS = 5.0
 """A heartbeat comes every 2 s: one that is so old is told to those who poll with an ``ETag``, too."""
 _STATUS: dict[int | str, dict[str, Any]] = {
@@ -106,8 +109,15 @@ async def events(
     wanted = frozenset(part.strip() for part in types.split(",") if part.strip())
     if unknown := wanted - EVENT_TYPES.keys():
         raise Problem(400, f"types: {min(unknown)[:60]!r} is no event type; there are: {', '.join(EVENT_TYPES)}")
-    stream = event_stream(services.store, services.live, record.id, int(after), wanted)
-    return EventStream(stream, ping=15, headers={"X-Accel-Buffering": "no"})
+    stop = anyio.Event()
+    stream = event_stream(services.store, services.live, record.id, int(after), wanted, stop)
+    return EventStream(
+        stream,
+        ping=15,
+        headers={"X-Accel-Buffering": "no"},
+        shutdown_event=stop,
+        shutdown_grace_period=_STOP_SECONDS,
+    )
 
 
 @router.get("/kickoffs", response_model=KickoffsPage, summary="The runs of a crew, newest first")
@@ -117,14 +127,26 @@ async def kickoffs(
     services: ServicesOf,
     status: Annotated[State | None, Query()] = None,
     requestId: Annotated[str | None, Query(max_length=200)] = None,
+    userId: Annotated[str | None, Query(max_length=200, description="``meta.userId`` of the kickoff")] = None,
+    since: Annotated[float | None, Query(allow_inf_nan=False, description="Seconds since 1970: then or later")] = None,
+    until: Annotated[float | None, Query(allow_inf_nan=False, description="Seconds since 1970: before")] = None,
     cursor: Annotated[str | None, Query(max_length=100, description="The last page's ``next``")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> dict[str, Any]:
     """A page of runs; ``next`` is the ``cursor`` of the next page, None on the last one."""
-    if requestId is not None and not requestId.isprintable():
-        raise Problem(400, f"requestId must be printable, got {requestId[:60]!r}")
+    for name, value in (("requestId", requestId), ("userId", userId)):
+        if value is not None and not value.isprintable():
+            raise Problem(400, f"{name} must be printable, got {value[:60]!r}")
     records = await services.store.list_runs(
-        who.tenant, crew=entry.name, state=status, request_id=requestId, before=before(cursor), limit=limit
+        who.tenant,
+        crew=entry.name,
+        state=status,
+        request_id=requestId,
+        user_id=userId,
+        since=since,
+        until=until,
+        before=before(cursor),
+        limit=limit,
     )
     return {"kickoffs": [_summary(record) for record in records], "next": cursor_after(records, limit)}
 

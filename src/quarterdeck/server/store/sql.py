@@ -97,15 +97,25 @@ def by_request(database: Database, tenant: str, crew: str, request_id: str | Non
 
 
 def list_runs(
-    database: Database, filters: Mapping[str, str], before: tuple[float, str] | None, limit: int
+    database: Database,
+    filters: Mapping[str, str],
+    before: tuple[float, str] | None,
+    limit: int,
+    since: float | None = None,
+    until: float | None = None,
 ) -> list[RunRecord]:
     """Runs whose columns have these values, the newest first, from after ``before`` (created, id) on."""
-    sql, parameters = list_statement(_runs(database), filters, before, limit)
+    sql, parameters = list_statement(_runs(database), filters, before, limit, since, until)
     return [_record(row) for row in database.execute(sql, parameters)]
 
 
 def list_statement(
-    runs: str, filters: Mapping[str, str], before: tuple[float, str] | None, limit: int
+    runs: str,
+    filters: Mapping[str, str],
+    before: tuple[float, str] | None,
+    limit: int,
+    since: float | None,
+    until: float | None,
 ) -> tuple[str, list[Any]]:
     """The statement of ``list_runs``, for the test of its query plan."""
     conditions = [f"k.{name} = ?" for name in filters]
@@ -113,6 +123,10 @@ def list_statement(
     if before:
         conditions.append("(k.created, k.id) < (?, ?)")
         parameters += before
+    for time, condition in ((since, "k.created >= ?"), (until, "k.created < ?")):
+        if time is not None:
+            conditions.append(condition)
+            parameters.append(time)
     where = " AND ".join(conditions)
     return f"{runs} WHERE {where} ORDER BY k.created DESC, k.id DESC LIMIT ?", [*parameters, limit]
 

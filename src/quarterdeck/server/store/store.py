@@ -117,6 +117,8 @@ class Store:
         state: str | None = None,
         request_id: str | None = None,
         user_id: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
         before: tuple[float, str] | None = None,
         limit: int = 50,
     ) -> list[RunRecord]:
@@ -128,12 +130,14 @@ class Store:
             state: Only those in this state.
             request_id: Only the one with this idempotency key.
             user_id: Only this user's.
+            since: Only those that were asked for then or later, in seconds since 1970.
+            until: Only those that were asked for before.
             before: ``created`` and ``id`` of the last run of the page before.
             limit: How many at most.
         """
         given = {"tenant": tenant, "crew": crew, "state": state, "request_id": request_id, "user_id": user_id}
         filters = {name: value for name, value in given.items() if value is not None}
-        return await self.journal.read(lambda database: sql.list_runs(database, filters, before, limit))
+        return await self.journal.read(lambda database: sql.list_runs(database, filters, before, limit, since, until))
 
     async def request_cancel(self, run_id: str, reason: str = "cancelled on request") -> RunRecord | None:
         """Cancels a run: at once where no worker has it, else as soon as its worker hears of it.
