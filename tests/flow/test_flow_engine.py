@@ -87,6 +87,39 @@ def test_runs_share_nothing_of_their_states() -> None:
     assert flow.kickoff() == flow.kickoff() == 3
 
 
+def test_methods_one_after_another_work_on_the_state_itself() -> None:
+    class Heavy:
+        copies = 0
+
+        def __deepcopy__(self, memo: Any) -> Heavy:
+            Heavy.copies += 1
+            return Heavy()
+
+    class Line(Flow):
+        @start()
+        def one(self) -> None:
+            self.state["heavy"] = Heavy()
+
+        @listen(one)
+        async def two(self) -> int:
+            return id(self.state)
+
+        @listen(two)
+        def three(self, place: int) -> bool:
+            return place == id(self.state)
+
+        @listen(three)
+        def side(self) -> None: ...
+
+        @listen(three)
+        def end(self, same: bool) -> tuple[bool, int]:
+            return same, Heavy.copies
+
+    flow = Line()
+    flow.kickoff()
+    assert (True, 4) in flow.method_outputs  # two copies for each of the two side by side
+
+
 def test_attributes_that_methods_set_are_there_after_the_kickoff() -> None:
     class Keeping(Flow):
         def __init__(self) -> None:

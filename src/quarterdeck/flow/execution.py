@@ -66,6 +66,7 @@ class Execution:
         self._results: dict[str, Any] = {}
         self._given_by: dict[str, HumanFeedbackResult] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._open: set[str] = set()  # the calls that have led to nothing yet
         self._commit = asyncio.Lock()
         marks = [method.mark for method in graph.methods.values()]
         self._saves = flow.persisting is not None or any(mark.persisting for mark in marks)
@@ -146,9 +147,9 @@ class Execution:
     # -- one call -----------------------------------------------------------------------------------------
 
     def _launch(self, calls: Sequence[Call]) -> None:
-        others = len(self._running) + len(calls) > 1
+        self._open |= {call.path for call in calls}
         for call in calls:
-            fork = Fork(self._state) if others else None
+            fork = Fork(self._state) if len(self._open) > 1 else None  # one alone works on the state itself
             work = self._perform(self._graph.methods[call.method], call, fork)
             self._running.add(asyncio.create_task(work, context=self._context.copy()))
 
@@ -213,6 +214,7 @@ class Execution:
 
     def _advance(self, call: Call, event: MethodFinished | FeedbackReceived) -> list[Call]:
         """What a finished call leads to."""
+        self._open.discard(call.path)
         if isinstance(event, MethodFinished):
             return self._triggers.finish(call, event.label)
         feedback = self._graph.methods[call.method].mark.feedback
