@@ -141,7 +141,8 @@ def _hash(request: KickoffRequest) -> str:
     """Digest of what makes a kickoff: the same key with another one is a conflict."""
     # Without what is not set: a field that a later version has is no other request.
     data = request.model_dump(mode="json", exclude_defaults=True)
-    data.get("meta", {}).pop("requestId", None)
+    meta = {name: value for name, value in data.pop("meta", {}).items() if name != "requestId"}
+    data |= {"meta": meta} if meta else {}  # the key may come in the header instead
     text = json.dumps(data, sort_keys=True, ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
