@@ -63,7 +63,7 @@ UNSET = {
     "humanInputWebhookUrl": "",
     "trainingFilename": "",
     "generateArtifact": False,
-    "restoreFromStateId": "0b7f6f9e-0000-4000-8000-000000000000",
+    "restoreFromStateId": "",
 }
 RIGHT: list[dict[str, Any]] = [
     UNSET,
