@@ -90,6 +90,7 @@ async def _answer(
                 first = _begin(agent, persona, _with_plan(messages, plan), schema)
             return await _Guarded(agent, run, persona, first, response_format, tools).answer()
 
+        run.kind = "agent"
         await run.begin(persona.role, {"messages": messages}, persona.role)
         return await _ended(run, persona, begin, work)
 

@@ -13,6 +13,10 @@ RunStatus = Literal["completed", "failed", "limited", "cancelled", "in_doubt", "
 when the process died, and a person has to say whether it happened."""
 
 
+RunKind = Literal["crew", "flow", "agent"]
+"""What runs: a crew or a task, a flow, an agent on its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
     """A run began, or (``segment`` > 1) went on after it had been interrupted.
@@ -25,6 +29,7 @@ class RunStarted(Event):
         segment: 1 for the first start, then one more for each time that it goes on.
         replay_of: The run that this one replays from a task on, or "".
         reused: The outputs of the tasks before that one, by the task's name, as ``TaskFinished`` has them.
+        kind: What runs.
     """
 
     type: ClassVar[str] = "run.started"
@@ -35,6 +40,7 @@ class RunStarted(Event):
     segment: int = 1
     replay_of: str = ""
     reused: dict[str, Any] = field(default_factory=dict[str, Any])
+    kind: RunKind = "crew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,7 @@ class RunFinished(Event):
         cost_usd: Cost of the whole run; None where a price is not known.
         seconds: Time that the run was under way.
         issues: Of a completed run: the failed tool calls that need attention, in words.
+        kind: What runs.
     """
 
     type: ClassVar[str] = "run.finished"
@@ -61,6 +68,7 @@ class RunFinished(Event):
     cost_usd: float | None = None
     seconds: float = 0.0
     issues: list[str] = field(default_factory=list[str])
+    kind: RunKind = "crew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,7 @@ class KickoffStarted(Event):
         given: The inputs as they were given.
         inputs: The inputs that it works with.
         definition: Digest of its definition.
+        kind: What runs.
     """
 
     type: ClassVar[str] = "kickoff.started"
@@ -79,6 +88,7 @@ class KickoffStarted(Event):
     given: dict[str, Any] = field(default_factory=dict[str, Any])
     inputs: dict[str, Any] = field(default_factory=dict[str, Any])
     definition: str = ""
+    kind: RunKind = "crew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +104,7 @@ class KickoffFinished(Event):
         cost_usd: Its cost; None where a price is not known.
         seconds: Time from its start in this segment.
         issues: As in ``RunFinished``.
+        kind: What runs.
     """
 
     type: ClassVar[str] = "kickoff.finished"
@@ -105,6 +116,7 @@ class KickoffFinished(Event):
     cost_usd: float | None = None
     seconds: float = 0.0
     issues: list[str] = field(default_factory=list[str])
+    kind: RunKind = "crew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

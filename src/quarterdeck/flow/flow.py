@@ -193,6 +193,7 @@ class Flow(FlowBase[T]):
             made.append(self._state_kind.new({**values, **await before_flow(copied(given.values))}, state_id))
             return dump(made[0], f"flow {self.name}: state", strict=run.kept)[0]
 
+        run.kind = "flow"
         shown = to_json(inputs or {}, f"flow {self.name}: inputs", strict=run.kept)[0]
         begun = await run.begin(self.name, shown, self.definition, prepare)
         for event in pending.trail if pending else ():

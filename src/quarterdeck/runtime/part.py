@@ -87,7 +87,9 @@ class Part(Run):
         if began is None:
             inputs = await prepare(given) if prepare else given
             await self._whole.record(
-                KickoffStarted(path=self._path, crew=crew, given=given, inputs=inputs, definition=definition)
+                KickoffStarted(
+                    path=self._path, crew=crew, given=given, inputs=inputs, definition=definition, kind=self.kind
+                )
             )
             return inputs
         if began.definition != definition:
@@ -122,6 +124,7 @@ class Part(Run):
             cost_usd=self.cost_usd,
             seconds=round(time.monotonic() - self._began, 6),
             issues=list(issues),
+            kind=self.kind,
         )
         await self._whole.record(event)
 

@@ -30,6 +30,7 @@ from quarterdeck.events import (
     LLMFinished,
     MethodFinished,
     RunFinished,
+    RunKind,
     RunStarted,
     RunStatus,
     Subscriber,
@@ -90,6 +91,7 @@ class Run:
         answers: Mapping[str, HumanAnswer] | None = None,
     ) -> None:
         self.id = run_id
+        self.kind: RunKind = "crew"
         self.tool_failure_policy: FailurePolicy = "warn"
         self.meter = Meter(budget or Budget())
         self.usage = UsageMetrics()
@@ -198,7 +200,9 @@ class Run:
             return inputs
         self.ended = None
         self.segment += 1
-        started = RunStarted(crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment)
+        started = RunStarted(
+            crew=crew, given=given, inputs=inputs, definition=definition, segment=self.segment, kind=self.kind
+        )
         if self.segment == 1 and reused:
             started = replace(started, replay_of=replay_of, reused=dict(reused))
         await self.record(started)
@@ -261,6 +265,7 @@ class Run:
             cost_usd=self.cost_usd,
             seconds=round(self._earlier_seconds + time.monotonic() - self._began, 6),
             issues=list(issues),
+            kind=self.kind,
         )
         await self.record(event)
         self.ended = event

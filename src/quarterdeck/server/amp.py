@@ -12,9 +12,13 @@ from typing import Any, cast
 from quarterdeck.events import (
     Event,
     HumanRequested,
+    KickoffFinished,
+    KickoffStarted,
     LLMFinished,
     MethodFinished,
     RunFinished,
+    RunKind,
+    RunStarted,
     TaskFinished,
     ToolFinished,
 )
@@ -171,14 +175,24 @@ EVENT_NAMES: Mapping[str, str] = {
 """AMP's names of our events. ``event_name`` tells the two apart that AMP names by how they ended."""
 
 
+_RUN_NAMES: Mapping[RunKind, tuple[str, str, str]] = {
+    "crew": ("crew_kickoff_started", "crew_kickoff_completed", "crew_kickoff_failed"),
+    "flow": ("flow_started", "flow_finished", "flow_failed"),
+    "agent": ("lite_agent_execution_started", "lite_agent_execution_completed", "lite_agent_execution_error"),
+}
+"""AMP's names of how a run of each kind begins, ends and fails."""
+
+
 def event_name(event: Event) -> str:
     """AMP's name of an event; our own where it has none: of a run that waits."""
     if isinstance(event, ToolFinished) and not event.ok:
         return "tool_usage_error"
-    if isinstance(event, RunFinished) and event.status in ("failed", "cancelled"):
-        return "crew_kickoff_failed"
     if isinstance(event, RunFinished) and event.status in ("pending_human_input", "in_doubt"):
         return event.type
+    if isinstance(event, RunStarted | KickoffStarted):
+        return _RUN_NAMES[event.kind][0]
+    if isinstance(event, RunFinished | KickoffFinished):
+        return _RUN_NAMES[event.kind][2 if event.status in ("failed", "cancelled") else 1]
     return EVENT_NAMES.get(event.type, event.type)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,11 +11,13 @@ import aiohttp
 import pytest
 from pydantic import BaseModel
 from tests.server.api.conftest import answer, crews, serving
-from tests.server.api.test_api import Client
+from tests.server.api.test_api import AUTH, Client
 
 from quarterdeck import Agent, Crew, Task
+from quarterdeck.events import event_from_dict
 from quarterdeck.flow import Flow, HumanFeedbackResult, human_feedback, listen, router, start
 from quarterdeck.project import Entry
+from quarterdeck.server import amp
 from quarterdeck.testing import ScriptedLLM
 
 
@@ -119,3 +122,19 @@ async def test_a_run_begins_with_the_state_of_another(orders: Client) -> None:
     crew = Client(orders.session, orders.base.replace("orders", "writers"))
     status, _, _ = await crew.ask("POST", "/kickoff", json={"inputs": {"topic": "x"}, "restoreFromStateId": first})
     assert status == 400
+
+
+async def test_a_flows_events_have_amps_names(orders: Client) -> None:
+    run_id = await orders.kickoff(inputs={"item": "hats"})
+    await orders.until(run_id, "completed")
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{orders.base}/{run_id}/events", headers=AUTH) as response,
+    ):
+        text = await response.text()
+    kinds = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    named = [(event["type"], amp.event_name(event_from_dict(event))) for event in kinds if "seq" in event]
+    assert ("run.started", "flow_started") in named
+    assert ("kickoff.finished", "crew_kickoff_completed") in named
+    assert ("method.finished", "method_execution_finished") in named
+    assert ("run.finished", "flow_finished") in named

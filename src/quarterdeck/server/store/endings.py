@@ -90,6 +90,7 @@ def end_if_due(database: Database, run_ids: Sequence[str], max_deaths: int, reas
 def _finished(run_id: str, events: list[Event], status: RunStatus, reason: str, ended_by: str) -> RunFinished:
     usage, cost, output = UsageMetrics(), 0.0, ""
     known = True
+    kinds = [event.kind for event in events if isinstance(event, RunStarted)]
     for event in events:
         if isinstance(event, LLMFinished):
             usage.add_usage_metrics(UsageMetrics(**event.usage))
@@ -104,6 +105,7 @@ def _finished(run_id: str, events: list[Event], status: RunStatus, reason: str, 
         usage=usage.model_dump(),
         cost_usd=cost if known else None,
         seconds=round(_seconds(events), 6),
+        kind=kinds[0] if kinds else "crew",
     ).stamped(run_id, (events[-1].seq or 0) + 1 if events else 1)
 
 
