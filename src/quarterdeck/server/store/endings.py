@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from quarterdeck.events import Event, LLMFinished, RunFinished, RunStarted, RunStatus
+from quarterdeck.events import Event, LLMFinished, RunFinished, RunKind, RunStarted, RunStatus
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.journal import tables
 from quarterdeck.runtime.journal.database import Database
@@ -90,7 +90,7 @@ def end_if_due(database: Database, run_ids: Sequence[str], max_deaths: int, reas
 def _finished(run_id: str, events: list[Event], status: RunStatus, reason: str, ended_by: str) -> RunFinished:
     usage, cost, output = UsageMetrics(), 0.0, ""
     known = True
-    kinds = [event.kind for event in events if isinstance(event, RunStarted)]
+    kinds: list[RunKind] = [event.kind for event in events if isinstance(event, RunStarted)]
     for event in events:
         if isinstance(event, LLMFinished):
             usage.add_usage_metrics(UsageMetrics(**event.usage))
