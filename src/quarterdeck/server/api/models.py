@@ -124,7 +124,7 @@ class KickoffRequest(WebhookUrls):
     budget: BudgetBody | None = None
     priority: int = Field(0, ge=-100, le=100, description="Higher runs first")
     version: str | None = Field(None, max_length=63, description="The crew's version; by default the current one")
-    restoreFromStateId: Text | None = Field(
+    restoreFromStateId: Annotated[Text | None, NotSet] = Field(
         None, max_length=200, description="Of a flow: the ``kickoff_id`` of the run whose state it begins with"
     )
 
