@@ -116,9 +116,10 @@ async def test_a_run_begins_with_the_state_of_another(orders: Client) -> None:
     fork = await orders.kickoff(inputs={"item": "caps"}, restoreFromStateId=first)
     body = await orders.until(fork, "completed")
     assert body["result"]["output"] == "shipped caps (about hats, about caps)"
-    for more in ({"restoreFromStateId": "nobody"}, {"inputs": {"item": "x", "id": "nobody"}}):
+    odd = ({"restoreFromStateId": "\0"}, {"inputs": {"item": "x", "id": "a\0"}}, {"inputs": {"item": "x", "id": {}}})
+    for more in ({"restoreFromStateId": "nobody"}, {"inputs": {"item": "x", "id": "nobody"}}, *odd):
         status, problem, _ = await orders.ask("POST", "/kickoff", json={"inputs": {"item": "x"}} | more)
-        assert (status, "'nobody'" in problem["message"]) == (404, True), problem
+        assert (status, "has no run" in problem["message"]) == (404, True), problem
     crew = Client(orders.session, orders.base.replace("orders", "writers"))
     status, _, _ = await crew.ask("POST", "/kickoff", json={"inputs": {"topic": "x"}, "restoreFromStateId": first})
     assert status == 400

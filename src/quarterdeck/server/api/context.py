@@ -83,11 +83,16 @@ async def find_run(store: Store, tenant: str, crew: str, run_id: str) -> RunReco
     Raises:
         Problem: 404, there is none.
     """
-    # What can be no id is not asked for: PostgreSQL takes no NUL, and neither database a lone surrogate.
-    record = await store.get(run_id, tenant) if len(run_id) <= 200 and run_id.isprintable() else None
+    record = await known_run(store, tenant, run_id)
     if record is None or record.crew != crew:
         raise not_found(run_id)
     return record
+
+
+async def known_run(store: Store, tenant: str, run_id: str) -> RunRecord | None:
+    """A run of a tenant by what a client says is its id; None where there is none."""
+    # What can be no id is not asked for: PostgreSQL takes no NUL, and neither database a lone surrogate.
+    return await store.get(run_id, tenant) if len(run_id) <= 200 and run_id.isprintable() else None
 
 
 async def dialect(request: Request, x_amp_dialect: Annotated[Dialect | None, Header()] = None) -> Dialect:

@@ -16,7 +16,7 @@ from quarterdeck.flow import Flow
 from quarterdeck.flow.inputs import RESTORE
 from quarterdeck.project import Entry
 from quarterdeck.server.api import models
-from quarterdeck.server.api.context import EntryOf, ServicesOf, Who
+from quarterdeck.server.api.context import EntryOf, ServicesOf, Who, known_run
 from quarterdeck.server.api.document import errors
 from quarterdeck.server.api.models import (
     InputsResponse,
@@ -65,9 +65,13 @@ async def kickoff(
     first ``kickoff_id``, another payload 409.
     """
     settings = services.settings
-    entry = _version(request, entry, services.registry.get)
     _check(request.inputs, settings.max_input_depth, "inputs")
     _check(request.meta, settings.max_input_depth, "meta")
+    key, digest = _request_id(request, idempotency_key), _hash(request)
+    earlier = await _earlier(services.store, who.tenant, entry.name, key, digest)
+    if earlier is not None:
+        return {"kickoff_id": earlier}
+    entry = _version(request, entry, services.registry.get)
     _check_user(request.meta.get("userId"))
     try:
         entry.contract.check(request.inputs)  # the run itself puts the defaults in, and keeps the inputs as given
@@ -79,8 +83,8 @@ async def kickoff(
         tenant=who.tenant,
         crew=entry.name,
         version=entry.version,
-        request_id=_request_id(request, idempotency_key),
-        request_hash=_hash(request),
+        request_id=key,
+        request_hash=digest,
         inputs=given,
         meta=request.meta,
         hooks=await checked(hooks_of(request), settings.dev),
@@ -95,6 +99,15 @@ async def kickoff(
     except IdempotencyConflictError as error:
         raise Problem(409, str(error)) from None
     return {"kickoff_id": record.id}
+
+
+async def _earlier(store: Store, tenant: str, crew: str, key: str | None, digest: str) -> str | None:
+    """The run that a key has started with the same request: also where the crew's current version would refuse it.
+    Whether two requests at the same moment are one run is decided by the database, later."""
+    if key is None:
+        return None
+    found = await store.list_runs(tenant, crew=crew, request_id=key, limit=1)
+    return found[0].id if found and found[0].request_hash == digest else None
 
 
 def _version(request: KickoffRequest, entry: Entry, find: Any) -> Entry:
@@ -116,7 +129,7 @@ async def _restored(request: KickoffRequest, entry: Entry, tenant: str, store: S
         return request.inputs
     for field, state_id in (("restoreFromStateId", wanted), ("inputs.id", inputs.get("id"))):
         if state_id is not None:
-            record = await store.get(str(state_id), tenant)
+            record = await known_run(store, tenant, str(state_id))
             if record is None or record.crew != entry.name:
                 raise Problem(404, f"{field}: flow {entry.name!r} has no run {str(state_id)[:200]!r}")
     return {**inputs, RESTORE: wanted} if wanted else inputs
