@@ -124,6 +124,7 @@ if __name__ == "__main__":
         ("import crewai.state.runtime", "no checkpoint is needed"),
         ("from crewai import RuntimeState", "no checkpoint is needed"),
         ("from crewai_tools import SerperDevTool", "no tool of this name"),
+        ("from crewai.agents.cache import CacheHandler", "Crew(cache=True)"),
         ("import crewai.nothing", "nothing under this name"),
         ("from crewai import Nothing", "cannot import name 'Nothing'"),
     ],

@@ -18,6 +18,10 @@ def crew_of(answers: list[Any], **fields: Any) -> Crew:
     return Crew(tasks=[Task(description="Write about {topic}.", expected_output="A text", agent=agent)], **fields)
 
 
+def test_by_default_the_crews_own_model_talks() -> None:
+    assert Chat(crew_of(["What about?"])).say("Write.") == "What about?"
+
+
 def test_it_asks_runs_and_tells() -> None:
     """Inputs that do not fit go back to the model; the conversation is kept."""
     llm = ScriptedLLM(

@@ -72,6 +72,12 @@ def test_criteria(criteria: Any, facts: str, report: str) -> None:
     assert f"Criteria: {report}" in texts[1]
 
 
+def test_by_default_the_crews_own_model_judges() -> None:
+    """That of who does the first task: what runs can be tested, with no other model set up."""
+    crew = crew_of(["a", "b", verdict(6), verdict(8)])
+    assert crew.test(1, inputs={"topic": "x"}).score == 7
+
+
 def test_a_run_that_fails_is_in_the_table() -> None:
     """It has no scores, and does not count in the means."""
     crew = crew_of([ProviderDownError("down"), "f", "r"])

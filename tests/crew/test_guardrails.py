@@ -14,6 +14,7 @@ from quarterdeck.testing import LoopbackServer, ScriptedLLM, call
 from quarterdeck.tools import tool
 
 YES = '{"valid": true, "feedback": ""}'
+NOTHING_TO_SAY = '{"valid": true, "feedback": null}'
 NO = '{"valid": false, "feedback": "give the depth in metres"}'
 
 
@@ -69,6 +70,12 @@ def test_a_sentence_gives_up_after_its_retries(make_agent: Any, make_task: Any) 
     with pytest.raises(GuardrailError, match="'A depth' refused the output after 1 retries: give the depth"):
         Crew(tasks=[task]).kickoff()
     agent.llm.assert_done()
+
+
+def test_a_verdict_need_say_nothing(make_agent: Any, make_task: Any) -> None:
+    """Null is how many models say that there is nothing to say: no repair."""
+    agent = make_agent(["14.5 m", NOTHING_TO_SAY])
+    assert Crew(tasks=[make_task(agent, guardrail="A depth")]).kickoff().raw == "14.5 m"
 
 
 def test_a_verdict_is_repaired_once_it_does_not_fit(make_agent: Any, make_task: Any) -> None:

@@ -74,10 +74,15 @@ def test_a_crew_project(tmp_path: Path, command: Any, provider: LoopbackServer, 
     assert "1 passed" in tested.stdout
     assert not provider.requests
 
-    ran = command(folder, "quarterdeck", "run", "--input", "topic=the harbour")
+    kept = ("--journal", "runs.db")
+    ran = command(folder, "quarterdeck", "run", "--input", "topic=the harbour", *kept, "--run-id", "first")
     assert (ran.returncode, ran.stdout) == (0, "A report.\n"), ran.stderr
     assert "research: begun by Researcher of the harbour" in ran.stderr
     assert (folder / "report.md").read_text(encoding="utf-8") == "A report."
+
+    again = command(folder, "quarterdeck", "replay", "first", *kept, "--from-task", "report")
+    assert (again.returncode, again.stdout) == (0, "A report.\n"), again.stderr
+    assert "research: begun" not in again.stderr
 
     served = serve_and_kickoff(folder, environment, "harbour-log", {"topic": "the sea"})
     assert served == "A report."
@@ -97,6 +102,9 @@ def test_a_flow_project(tmp_path: Path, command: Any, provider: LoopbackServer, 
     assert (ran.returncode, ran.stdout) == (0, "A report.\n"), ran.stderr
     assert "Researcher of the harbour" in ran.stderr
     assert len(provider.requests) == 4  # it is too long, and shortened twice
+
+    drawn = command(folder, "quarterdeck", "plot", "--mermaid")
+    assert 'm_check -->|"good"| m_save' in drawn.stdout, drawn.stderr
 
     (folder / ".env").write_text(f"QUARTERDECK_TOKEN={environment.pop('QUARTERDECK_TOKEN')}\n")
     assert serve_and_kickoff(folder, environment, "tide-watch", {"topic": "the sea"}) == "A report."

@@ -45,6 +45,8 @@ def test_the_request_has_the_tools_the_form_and_a_stop_word() -> None:
         ('Action: [read_file]\nAction Input: {"path": "two\nlines"}', "read_file", '{"path": "two\\nlines"}'),
         (CALL + "\nAction: now\nAction Input: {}", "read_file", '{"path": "a.txt"}'),
         ('Action: read_file\nAction Input: {"path": "Final Answer: 4"}', "read_file", '{"path": "Final Answer: 4"}'),
+        ('Action: Read File\nAction Input: {"path": "a"}', "read_file", '{"path": "a"}'),
+        ('Action: ReadFile\nAction Input: {"path": "a"}', "read_file", '{"path": "a"}'),
         ("Action: now", "now", "{}"),
         ("Action: now\nAction Input: None", "now", "{}"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from quarterdeck.agent import prompts
 from quarterdeck.agent.verdict import Hearing, ModelGuardrail
@@ -24,6 +24,11 @@ class GuardrailVerdict(BaseModel):
 
     valid: bool
     feedback: str = ""
+
+    @field_validator("feedback", mode="before")
+    @classmethod
+    def _nothing(cls, value: Any) -> Any:
+        return "" if value is None else value  # many models write null where there is nothing to say
 
 
 class LLMGuardrail(ModelGuardrail):

@@ -25,7 +25,9 @@ def score(
     target: Target = ".",
     n_iterations: Times = 3,
     model: ShortModel = None,
-    judge: Annotated[str | None, typer.Option(help="The model that judges; by default --model's.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="The model that judges; by default --model's, or that of the first task.")
+    ] = None,
     criteria: Annotated[str | None, typer.Option(help="What is judged by, instead of each expected output.")] = None,
     crew: CrewName = None,
     pairs: InputPairs = None,
@@ -74,7 +76,10 @@ def train(
 
 def chat(
     target: Target = ".",
-    model: Annotated[str | None, typer.Option(help="The model that talks; by default the crew's chat_llm.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model that talks; by default the crew's chat_llm, or that of its first task."),
+    ] = None,
     crew: CrewName = None,
 ) -> None:
     """Talks with you, asks for the crew's inputs, runs it and tells the result. An empty line ends it."""

@@ -11,7 +11,7 @@ from quarterdeck.errors import ConfigError
 
 
 def plot(
-    target: Target,
+    target: Target = ".",
     flow: CrewName = None,
     output: Annotated[str, typer.Option("--output", "-o", help="The HTML file that is written.")] = "flow.html",
     show: Annotated[bool, typer.Option(help="Open it in the browser.")] = False,

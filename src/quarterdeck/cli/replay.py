@@ -14,9 +14,9 @@ from quarterdeck.errors import ConfigError
 
 def replay(
     run_id: Annotated[str, typer.Argument(help="The run that is done again.")],
-    target: Target,
     journal: Annotated[str, typer.Option(help="A SQLite file, or a postgresql:// URL.")],
     from_task: Annotated[str, typer.Option(help="The first task that is done again.")],
+    target: Target = ".",
     crew: CrewName = None,
     model: Model = None,
     changed: InputPairs = None,

@@ -28,7 +28,6 @@ SAME: Mapping[str, str] = {
     "crewai.flow.flow": "flow.flow",
     "crewai.flow.flow_config": "flow.flow_config",
     "crewai.flow.human_feedback": "flow.human_feedback",
-    "crewai.flow.persistence": "flow.persistence",
     "crewai.hooks": "hooks",
     "crewai.llm": "llm",
     "crewai.project": "project",
@@ -64,15 +63,29 @@ FACADES: Mapping[str, Mapping[str, str]] = {
     "crewai.flow.async_feedback": _all(
         "flow", "HumanFeedbackPending", "HumanFeedbackProvider", "PendingFeedbackContext"
     ),
+    "crewai.flow.async_feedback.types": _all(
+        "flow", "HumanFeedbackPending", "HumanFeedbackProvider", "PendingFeedbackContext"
+    ),
     "crewai.flow.input_provider": _all("flow", "InputProvider"),
+    "crewai.flow.persistence": _all(
+        "flow", "FlowPersistence", "SQLiteFlowPersistence", "persist", "set_flow_persistence_factory"
+    ),
+    "crewai.flow.persistence.base": _all("flow", "FlowPersistence"),
+    "crewai.flow.persistence.decorators": _all("flow", "persist"),
+    "crewai.flow.persistence.sqlite": _all("flow", "SQLiteFlowPersistence"),
     "crewai.hooks.contexts": _all(
         "hooks", "ExecutionEndContext", "ExecutionStartContext", "InputContext", "OutputContext"
     ),
     "crewai.hooks.decorators": _all(
         "hooks", "after_llm_call", "after_tool_call", "before_llm_call", "before_tool_call"
     ),
-    "crewai.hooks.llm_hooks": _all("hooks", "LLMCallHookContext"),
-    "crewai.hooks.tool_hooks": _all("hooks", "ToolCallHookContext"),
+    "crewai.hooks.llm_hooks": _all(
+        "hooks", "LLMCallHookContext", "register_after_llm_call_hook", "register_before_llm_call_hook"
+    ),
+    "crewai.hooks.tool_hooks": _all(
+        "hooks", "ToolCallHookContext", "register_after_tool_call_hook", "register_before_tool_call_hook"
+    ),
+    "crewai.lite_agent": _all("agent", "LiteAgentOutput"),
     "crewai.lite_agent_output": _all("agent", "LiteAgentOutput"),
     "crewai.llms": _all("llm", "BaseLLM"),
     "crewai.llms.base_llm": _all("llm", "BaseLLM"),
@@ -107,17 +120,14 @@ FACADES: Mapping[str, Mapping[str, str]] = {
     "crewai.types": {},
     "crewai.types.streaming": _all(
         "streaming",
-        *(
-            "AsyncStreamSession",
-            "AsyncStreamSession",
-            "CrewStreamingOutput",
-            "FlowStreamingOutput",
-            "StreamChunk",
-            "StreamChunkType",
-            "StreamFrame",
-            "StreamSession",
-        ),
-        *("StreamFrame", "StreamSession", "ToolCallChunk"),
+        "AsyncStreamSession",
+        "CrewStreamingOutput",
+        "FlowStreamingOutput",
+        "StreamChunk",
+        "StreamChunkType",
+        "StreamFrame",
+        "StreamSession",
+        "ToolCallChunk",
     ),
     "crewai.types.usage_metrics": _all("llm", "UsageMetrics"),
     "crewai.utilities": {},
@@ -136,9 +146,14 @@ _NOT_YET = "not in this version of Quarterdeck"
 
 LEFT_OUT: Mapping[str, str] = {
     "crewai.a2a": f"{_NOT_YET}: the agent-to-agent protocol",
+    "crewai.agents.cache": "left out: Crew(cache=True) keeps tool results within a run",
+    "crewai.agents.crew_agent_executor": "left out: Quarterdeck has one agent loop; an Agent has its settings",
     "crewai.auth": _SERVICE,
     "crewai.cli": "left out: the commands are those of quarterdeck, see 'quarterdeck --help'",
     "crewai.core": "left out: give kickoff(human=...) an object with an async ask()",
+    "crewai.events.event_listener": "left out: derive from crewai.events.BaseEventListener",
+    "crewai.events.types.a2a_events": f"{_NOT_YET}: the agent-to-agent protocol",
+    "crewai.events.types.mcp_events": f"{_NOT_YET}: MCP servers as tools",
     "crewai.experimental": "left out: experiments of CrewAI's own",
     "crewai.knowledge": f"{_NOT_YET}: knowledge sources; give the agent a tool that reads them",
     "crewai.mcp": f"{_NOT_YET}: MCP servers as tools",

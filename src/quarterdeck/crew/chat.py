@@ -27,7 +27,7 @@ class Chat:
 
     Args:
         crew: The crew.
-        llm: The model that talks; None takes the crew's ``chat_llm``, else the default model.
+        llm: The model that talks; None takes the crew's ``chat_llm``, else that of its first task.
         options: Those of the crew's kickoffs, such as ``on_event`` or ``budget``.
     """
 
@@ -40,7 +40,7 @@ class Chat:
             role=prompts.CHAT_ROLE,
             goal=prompts.CHAT_GOAL,
             backstory=prompts.chat(tasks, self.inputs, crew.contract.required),
-            llm=llm or crew.chat_llm,
+            llm=llm or crew.chat_llm or crew.first_llm,
             tools=[self._tool()],
             max_iter=_CALLS,
         )

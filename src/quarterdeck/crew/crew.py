@@ -75,7 +75,7 @@ class Crew(Definition):
             ``warn`` (the default: it is an issue of the output) or ``raise``.
         inputs_model: A pydantic model that declares the inputs, with types, defaults and descriptions; by default each
             placeholder is a required input of any type.
-        chat_llm: The model that talks with a person in ``quarterdeck chat``.
+        chat_llm: The model that talks with a person in ``quarterdeck chat``; None: that of the first task.
         trained_agents_file: A file of ``train``; its suggestions are put into the agents' prompts.
         config: A dict of these arguments; those given beside it win.
     """
@@ -154,6 +154,11 @@ class Crew(Definition):
         if self.process is Process.sequential:
             return None
         return self.manager_agent or (default_manager(self.manager_llm) if self.manager_llm else None)
+
+    @property
+    def first_llm(self) -> BaseLLM | None:
+        """The model of who does the first task: it judges, and talks with a person, where no other is named."""
+        return self.staff.worker(self.tasks[0]).llm if self.tasks else None
 
     @cached_property
     def definition(self) -> str:
@@ -372,7 +377,7 @@ class Crew(Definition):
 
         Args:
             n_iterations: How many runs.
-            eval_llm: The model that judges; None: the default model.
+            eval_llm: The model that judges; None: that of the first task.
             inputs: Those of each run.
             criteria: What is judged by, for all tasks or by their names; by default their expected output.
             options: Those of a kickoff. With a journal and a ``run_id``, an interrupted test goes on where it was; a

@@ -172,7 +172,8 @@ async def evaluate(
 ) -> Evaluation:
     """Runs a crew several times and has its outputs scored: see ``Crew.test``."""
     check_iterations(n_iterations)
-    judge, wanted = create_llm(eval_llm), _by_task(crew, criteria)
+    wanted = _by_task(crew, criteria)
+    judge = create_llm(crew.first_llm if eval_llm is None else eval_llm)
     test_id = options.get("run_id") or str(uuid.uuid4())
     runs: list[EvaluatedRun] = []
     usage, costs = UsageMetrics(), list[float | None]()

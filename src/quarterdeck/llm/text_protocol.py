@@ -288,11 +288,22 @@ def _read_action(response: LLMResponse, request: LLMRequest, action: re.Match[st
 
 
 def _tool(request: LLMRequest, name: str) -> ToolSpec | None:
-    return next((tool for tool in request.tools if tool.name == name), None)
+    """The tool of this name, or the only one whose name has the same letters and digits: ``Web Search`` is
+    ``web_search``. Prompts name a tool as its author does, and a model writes what it reads there."""
+    exact = next((tool for tool in request.tools if tool.name == name), None)
+    if exact:
+        return exact
+    alike = [tool for tool in request.tools if _letters(tool.name) == _letters(name)]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
 
 
 def _with_call(response: LLMResponse, request: LLMRequest, name: str, arguments: Any) -> LLMResponse:
-    if _tool(request, name) is None:
+    tool = _tool(request, name)
+    if tool is None:
         _malformed(f"There is no tool {name[:80]!r}.", response, request)
     if request.tool_choice == "none":
         _malformed("No tool can be called now: give the final answer.", response, request)
@@ -300,7 +311,7 @@ def _with_call(response: LLMResponse, request: LLMRequest, name: str, arguments:
         _malformed(f"The arguments of {name!r} are no JSON object.", response, request)
     # The number of the call in the conversation: the same when a journaled run is done again.
     number = sum(len(message.get("tool_calls") or ()) for message in request.messages)
-    call = ToolCall(f"call_{number}", name, _dump(arguments))
+    call = ToolCall(f"call_{number}", tool.name, _dump(arguments))
     return replace(response, tool_calls=(call,), finish_reason="tool_calls")
 
 
