@@ -117,6 +117,7 @@ def test_kickoff_status_events(run: Command, tmp_path: Path) -> None:
     code, out, _ = run("events", kickoff_id)
     assert code == 0
     assert "task.finished" in out
+    assert re.search(r"run\.started +crew\n", out)
     assert out.endswith("the run is completed\n")
     code, out, _ = run("events", kickoff_id, "--types", "task.finished", "--json")
     assert [json.loads(line)["task"] for line in out.splitlines()] == ["outline", "text"]

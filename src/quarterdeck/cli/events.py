@@ -11,7 +11,7 @@ import typer
 from quarterdeck.cli.remote import Token, Url, client_of
 from quarterdeck.concurrency import run_sync
 from quarterdeck.errors import ConfigError
-from quarterdeck.events import Event, LLMDelta, event_from_dict
+from quarterdeck.events import Event, LLMDelta, RunStarted, event_from_dict
 
 
 def events(
@@ -75,4 +75,6 @@ def _line(event: Event) -> str:
 
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
     shown = event.text if isinstance(event, LLMDelta) else line(event) or event.path
+    if isinstance(event, RunStarted):
+        shown = f"{event.crew}{'' if event.segment == 1 else ', going on'}"
     return f"{event.seq or '':>4}  {at}  {event.type:<18} {shown}"
