@@ -36,9 +36,15 @@ class _LoopThread:
 
 
 _background = _LoopThread()
+_user = _LoopThread()
 
 _blocked: ContextVar[frozenset[asyncio.AbstractEventLoop]] = ContextVar("quarterdeck_blocked", default=frozenset())
 """The event loops that wait for a sync call of this context."""
+
+
+def user_loop() -> asyncio.AbstractEventLoop:
+    """A loop for coroutines of users that may block it, in a thread of its own."""
+    return _user.get()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:
@@ -94,13 +100,10 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
 async def on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], Awaitable[T]]) -> T:
     """Awaits a function's result on another event loop, with the caller's context variables.
 
-    Raises:
-        RuntimeError: That loop is blocked by the sync call that this is part of, and would wait for itself.
+    Where that loop is blocked by the sync call that this is part of, it is awaited here: nothing else runs there.
     """
-    if asyncio.get_running_loop() is loop:
+    if asyncio.get_running_loop() is loop or loop in _blocked.get():
         return await function()
-    if loop in _blocked.get():
-        raise RuntimeError("a sync call inside an async method would block its event loop: await the async form")
 
     async def work() -> T:
         return await function()

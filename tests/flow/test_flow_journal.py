@@ -188,16 +188,29 @@ async def test_sync_methods_may_use_every_way_to_kick_off(on_this_loop: bool) ->
     assert len(of(RunStarted, seen)) == 1
 
 
-async def test_a_sync_kickoff_in_an_async_method_says_what_to_do() -> None:
+async def test_a_sync_kickoff_in_an_async_method_works_too(journal: Journal) -> None:
+    """As in CrewAI, it blocks the loop of the methods; the run's own goes on where that is another."""
+    llm = ScriptedLLM(by=last_word)
+
     class Blocking(Flow):
         @start()
-        async def begin(self) -> Any:
-            return writers(ScriptedLLM(by=last_word)).kickoff({"topic": "a"})
+        async def begin(self) -> list[str]:
+            async def one(topic: str) -> str:
+                await asyncio.sleep(0)
+                return writers(llm).kickoff({"topic": topic}).raw
 
-    with pytest.raises(RuntimeError, match="await the async form"):
-        await Blocking().akickoff()
-    with pytest.raises(RuntimeError, match="use the async form"):
-        await asyncio.to_thread(Blocking().kickoff)
+            agent = Agent(role="R", goal="G", llm=llm)
+            return [*await asyncio.gather(one("a"), one("b")), llm.call("x y"), (await agent.kickoff("x z")).raw]
+
+    expected = [f"about {word}" for word in "abyz"]
+    assert await Blocking().akickoff(journal=journal, run_id="here") == expected
+    assert await asyncio.to_thread(Blocking().kickoff, journal=journal, run_id="there") == expected
+    for run_id in ("here", "there"):
+        paths = {event.path for event in of(LLMFinished, await journal.events(run_id))}
+        assert paths == {
+            *(f"begin/1/writers/{n}/{task}/1/llm/1" for n in (1, 2) for task in ("outline", "text")),
+            *("begin/1/llm/1", "begin/1/agent/1/agent/1/llm/1"),
+        }
 
 
 async def test_an_error_of_a_crew_that_a_method_handles_ends_nothing() -> None:

@@ -7,13 +7,15 @@ import contextvars
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol
 
 from quarterdeck.concurrency import call as call_function
-from quarterdeck.concurrency import call_in_thread
+from quarterdeck.concurrency import call_in_thread, is_async, on_loop, user_loop
 from quarterdeck.errors import JournalError, JournalMismatchError, RunStopped, TaskTimeoutError
 from quarterdeck.events import FeedbackReceived, MethodFailed, MethodFinished, MethodStarted
 from quarterdeck.flow.asking import Question, result_of
@@ -30,6 +32,25 @@ from quarterdeck.runtime.run import Run
 logger = logging.getLogger("quarterdeck")
 
 _fork: ContextVar[tuple[Execution, State] | None] = ContextVar("quarterdeck_flow_fork", default=None)
+
+
+_apart: ContextVar[bool] = ContextVar("quarterdeck_flow_apart", default=False)
+
+
+@contextmanager
+def apart() -> Generator[None]:
+    """Lets async methods of flows begun inside run on an event loop of their own: they may block it with sync calls,
+    as CrewAI's users do, and the runs' own loop goes on."""
+    token = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
+async def _call_apart(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    work = partial(call_function, function, *arguments, **named)
+    return await (on_loop(user_loop(), work) if is_async(function) else work())
 
 
 class Bound(Protocol):
@@ -71,6 +92,7 @@ class Execution:
         marks = [method.mark for method in graph.methods.values()]
         self._saves = flow.persisting is not None or any(mark.persisting for mark in marks)
         self._keeps = self._saves or any(mark.feedback for mark in marks)
+        self._call_function = _call_apart if _apart.get() else call_function
         self._context = contextvars.copy_context()
 
     @property
@@ -184,7 +206,7 @@ class Execution:
         function: Callable[..., Any] = getattr(self._flow, method.name)
         arguments = [self._given(call)] if method.takes else []
         named = {"crewai_trigger_payload": self._payload} if method.takes_payload else {}
-        result = await call_hooked(call_function, method.name, function, *arguments, **named)
+        result = await call_hooked(self._call_function, method.name, function, *arguments, **named)
         return await result if inspect.isawaitable(result) else result  # an agent's kickoff in an async method is one
 
     def _given(self, call: Call) -> Any:

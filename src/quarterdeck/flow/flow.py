@@ -16,7 +16,7 @@ from quarterdeck.flow.asking import Pending, ask_line
 from quarterdeck.flow.base import FlowBase, T
 from quarterdeck.flow.conditions import and_, or_
 from quarterdeck.flow.decorators import listen, router, start
-from quarterdeck.flow.execution import Execution
+from quarterdeck.flow.execution import Execution, apart
 from quarterdeck.flow.hooked import after_flow, before_flow
 from quarterdeck.flow.inputs import PAYLOAD, RESTORE, Inputs, inputs_of, load_state, refuse
 from quarterdeck.flow.output import FlowOutput, as_text
@@ -69,8 +69,8 @@ class Flow(FlowBase[T]):
         **options: Unpack[RunOptions],
     ) -> Any:
         """Runs the flow and waits for its result; for sync code, and inside a notebook. See ``akickoff``."""
-        work = self.akickoff(inputs, input_files, from_checkpoint, restore_from_state_id, **options)
-        return run_sync(work)
+        with apart():
+            return run_sync(self.akickoff(inputs, input_files, from_checkpoint, restore_from_state_id, **options))
 
     async def kickoff_async(
         self,
@@ -277,7 +277,8 @@ class Flow(FlowBase[T]):
 
     def resume(self, feedback: str = "", **options: Unpack[RunOptions]) -> Any:
         """Goes on with a person's feedback, and waits for the result; see ``resume_async``."""
-        return run_sync(self.resume_async(feedback, **options))
+        with apart():
+            return run_sync(self.resume_async(feedback, **options))
 
     async def resume_async(self, feedback: str = "", **options: Unpack[RunOptions]) -> Any:
         """Goes on with a person's feedback (CrewAI: ``resume_async``).

@@ -122,7 +122,6 @@ async def kickoff_here(
 
     Raises:
         ConfigError: A part of a run is given an option that only a whole run can have.
-        RuntimeError: The run's event loop is blocked by a sync call.
     """
     place = _place.get()
     if place is not None and options.get("journal") is None and options.get("run_id") is None:

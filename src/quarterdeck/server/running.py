@@ -12,6 +12,7 @@ from quarterdeck.budget import Budget
 from quarterdeck.errors import HandedOver, JournalError, RunStopped
 from quarterdeck.events import Event, HumanAnswered, HumanRequested, RunFinished, Subscriber, ToolIntended
 from quarterdeck.flow import Flow
+from quarterdeck.flow.execution import apart
 from quarterdeck.project import Entry
 from quarterdeck.runtime.human import Later
 from quarterdeck.runtime.journal import OpenRun
@@ -130,18 +131,19 @@ class Running:
             if self._entry is not None:
                 runnable = self._entry.runnable
                 kickoff = runnable.arun if isinstance(runnable, Flow) else runnable.akickoff
-                await kickoff(
-                    run.inputs,
-                    journal=opened,
-                    run_id=run.id,
-                    budget=_budget(run),
-                    human=Later(),
-                    answers=self.claim.answers,
-                    resolve=self._resolve(),
-                    on_event=self._show,
-                    attach=self._attach,
-                    stream=False,
-                )
+                with apart():
+                    await kickoff(
+                        run.inputs,
+                        journal=opened,
+                        run_id=run.id,
+                        budget=_budget(run),
+                        human=Later(),
+                        answers=self.claim.answers,
+                        resolve=self._resolve(),
+                        on_event=self._show,
+                        attach=self._attach,
+                        stream=False,
+                    )
         except JournalError:
             raise
         except Exception as failure:

@@ -66,9 +66,21 @@ class OrderFlow(Flow[Order]):
         return f"shipped {self.state.item} ({', '.join(self.state.notes)})"
 
 
+class Blocking(Flow):
+    """An async method that kicks off the sync way: it must not block the worker."""
+
+    @start()
+    async def begin(self) -> str:
+        agent = Agent(role="Clerk", goal="Check", llm=ScriptedLLM(by=answer))
+        task = Task(name="look", description="Check {item}", expected_output="T", agent=agent)
+        return Crew(name="clerks", tasks=[task]).kickoff({"item": self.state["item"]}).raw
+
+
 @pytest.fixture
 async def orders(journal_url: str) -> AsyncIterator[Client]:
-    with serving(journal_url, [Entry("orders", "1", OrderFlow()), *crews()]) as server:
+    with serving(
+        journal_url, [Entry("orders", "1", OrderFlow()), Entry("blocking", "1", Blocking()), *crews()]
+    ) as server:
         async with aiohttp.ClientSession() as session:
             yield Client(session, f"{server.url}/crews/orders")
 
@@ -88,6 +100,13 @@ async def test_a_flow_is_served_like_a_crew(orders: Client) -> None:
         assert body["last_executed_task"]["name"] == "ship"
         assert body["progress"] == {"completed_tasks": 3, "total_tasks": 6}
         assert body["usage"]["llm_calls"] == 1
+
+
+async def test_async_methods_may_block_their_loop(orders: Client) -> None:
+    blocking = Client(orders.session, orders.base.replace("orders", "blocking"))
+    run_id = await blocking.kickoff(inputs={"item": "hats"})
+    body = await blocking.until(run_id, "completed")
+    assert (body["result"]["output"], body["usage"]["llm_calls"]) == ("about hats", 1)
 
 
 async def test_a_question_is_pending_until_it_is_answered(orders: Client) -> None:
