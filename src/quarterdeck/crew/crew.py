@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
@@ -18,23 +18,19 @@ from quarterdeck.crew.checks import check_manager, check_process, check_tasks
 from quarterdeck.crew.contract import Contract
 from quarterdeck.crew.copies import with_agents
 from quarterdeck.crew.inputs import checked, each, numbered
-from quarterdeck.crew.kickoff import Kickoff
+from quarterdeck.crew.kickoff import run_crew
 from quarterdeck.crew.output import CrewOutput
 from quarterdeck.crew.plan import definition_digest
 from quarterdeck.crew.process import Process
-from quarterdeck.crew.replay import Source, find_source
+from quarterdeck.crew.replay import find_source
 from quarterdeck.crew.staff import Staff, default_manager, each_once
 from quarterdeck.crew.streamed import streamed
-from quarterdeck.events import scope
 from quarterdeck.hooks import Hook, InterceptionPoint
 from quarterdeck.llm import BaseLLM, create_llm
 from quarterdeck.llm.types import UsageMetrics
 from quarterdeck.runtime.handle import RunHandle
 from quarterdeck.runtime.options import RunOptions
-from quarterdeck.runtime.place import kickoff_here
 from quarterdeck.runtime.run import Run
-from quarterdeck.runtime.verbose import printer
-from quarterdeck.runtime.watch import both
 from quarterdeck.task.planned import task_names
 from quarterdeck.task.task import Task
 from quarterdeck.tools.failure import FailurePolicy
@@ -259,8 +255,7 @@ class Crew(Definition):
         return await self._one(inputs, **options)
 
     async def _one(self, inputs: Mapping[str, Any] | None, **options: Unpack[RunOptions]) -> CrewOutput:
-        with scope(crew=self, hooks=self._hooks, task=None, task_name="", task_index=None, agent=None, role=""):
-            return await self._kickoff(inputs, **options)
+        return await run_crew(self, inputs, options, self._rate, self._note)
 
     def _streams(self, options: RunOptions) -> bool:
         return self.stream and options.get("stream") is not False
@@ -268,18 +263,6 @@ class Crew(Definition):
     def _streamed(self, inputs: Sequence[Mapping[str, Any] | None], options: Sequence[RunOptions]) -> Any:
         """A stream, which is typed as what it is in place of: CrewAI's ``kickoff`` gives the one or the other."""
         return streamed(self._one, list(zip((checked(item) for item in inputs), options, strict=True)))
-
-    async def _kickoff(
-        self, inputs: Mapping[str, Any] | None, source: Source | None = None, **options: Unpack[RunOptions]
-    ) -> CrewOutput:
-        given = checked(source.given if source else inputs)
-        if self._verbose():
-            options["on_event"] = both(options.get("on_event"), printer())
-
-        def work(run: Run) -> Awaitable[CrewOutput]:
-            return Kickoff(self, run, self._rate, self._note).work(given, source)
-
-        return await kickoff_here(self.name, options, work)
 
     def _note(self, usage: UsageMetrics) -> None:
         self._latest = usage
@@ -360,8 +343,7 @@ class Crew(Definition):
         """
         source = await find_source(self.name, self.tasks, task_id, checked(inputs), options, into)
         options["run_id"] = into or str(uuid.uuid4())
-        with scope(crew=self, hooks=self._hooks, task=None, task_name="", task_index=None, agent=None, role=""):
-            return await self._kickoff(None, source, **options)
+        return await run_crew(self, source.given, options, self._rate, self._note, source)
 
     # -- test and train -----------------------------------------------------------------------------------
 
@@ -422,6 +404,3 @@ class Crew(Definition):
         from quarterdeck.crew import training
 
         return run_sync(training.train(self, n_iterations, filename, inputs, **options))
-
-    def _verbose(self) -> bool:
-        return self.verbose or any(agent.verbose for agent in self.staff.taking_part(self.tasks))

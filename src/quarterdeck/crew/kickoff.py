@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from quarterdeck.agent.rate import RateLimit, wait_for
@@ -16,17 +16,50 @@ from quarterdeck.crew.plan import plan
 from quarterdeck.crew.planning import PATH, with_plans
 from quarterdeck.crew.replay import Source
 from quarterdeck.errors import JournalError, RunStopped, TaskError
-from quarterdeck.events import RunStatus
+from quarterdeck.events import RunStatus, scope
 from quarterdeck.hooks import ExecutionStartContext, InputContext, InterceptionPoint
 from quarterdeck.hooks.dispatch import dispatch, hooks_at
 from quarterdeck.llm.types import UsageMetrics
+from quarterdeck.runtime.options import RunOptions
+from quarterdeck.runtime.place import kickoff_here
 from quarterdeck.runtime.receipts import issues, tool_receipts
 from quarterdeck.runtime.run import Run
+from quarterdeck.runtime.verbose import printer
+from quarterdeck.runtime.watch import both
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
 
 if TYPE_CHECKING:
     from quarterdeck.crew.crew import Crew
+
+
+async def run_crew(
+    crew: Crew,
+    inputs: Mapping[str, Any] | None,
+    options: RunOptions,
+    rate: RateLimit | None,
+    note: Callable[[UsageMetrics], None],
+    source: Source | None = None,
+) -> CrewOutput:
+    """Runs a crew: as a run of its own, or as a part of the one under way.
+
+    Args:
+        crew: The crew.
+        inputs: The inputs as they were given.
+        options: Those of the kickoff.
+        rate: The crew's rate limit.
+        note: Called with the run's usage at its end.
+        source: The earlier run of a replay.
+    """
+    given = checked(inputs)
+    if crew.verbose or any(agent.verbose for agent in crew.staff.taking_part(crew.tasks)):
+        options = {**options, "on_event": both(options.get("on_event"), printer())}
+
+    def work(run: Run) -> Awaitable[CrewOutput]:
+        return Kickoff(crew, run, rate, note).work(given, source)
+
+    with scope(crew=crew, hooks=crew.hooks, task=None, task_name="", task_index=None, agent=None, role=""):
+        return await kickoff_here(crew.name, options, work)
 
 
 class Kickoff:

@@ -8,29 +8,15 @@ module's format; fields may be added within a version, never renamed or removed.
 from __future__ import annotations
 
 from quarterdeck.events.event import VERSION, Event, is_unicode, json_of
-from quarterdeck.events.kinds import (
-    EVENT_TYPES,
-    AgentFinished,
-    AgentStarted,
-    AnyEvent,
-    ConditionDecided,
+from quarterdeck.events.kinds import EVENT_TYPES, AnyEvent
+from quarterdeck.events.read import event_from_dict, event_from_json
+from quarterdeck.events.runs import (
     FeedbackReceived,
-    GuardrailFinished,
-    HumanAnswered,
-    HumanRequested,
     KickoffFinished,
     KickoffStarted,
-    LimitReached,
-    LLMDelta,
-    LLMFailed,
-    LLMFinished,
-    LLMRetried,
-    LLMStarted,
     MethodFailed,
     MethodFinished,
     MethodStarted,
-    PlanFinished,
-    PlanStarted,
     RunFinished,
     RunKind,
     RunStarted,
@@ -38,12 +24,27 @@ from quarterdeck.events.kinds import (
     TaskFailed,
     TaskFinished,
     TaskStarted,
+)
+from quarterdeck.events.scope import Scope, current_scope, scope
+from quarterdeck.events.steps import (
+    AgentFinished,
+    AgentStarted,
+    ConditionDecided,
+    GuardrailFinished,
+    HumanAnswered,
+    HumanRequested,
+    LimitReached,
+    LLMDelta,
+    LLMFailed,
+    LLMFinished,
+    LLMRetried,
+    LLMStarted,
+    PlanFinished,
+    PlanStarted,
     ToolFinished,
     ToolIntended,
     ToolStarted,
 )
-from quarterdeck.events.read import event_from_dict, event_from_json
-from quarterdeck.events.scope import Scope, current_scope, scope
 from quarterdeck.events.subscribe import Subscriber, subscribe, subscribers
 
 __all__ = [
