@@ -22,6 +22,29 @@ PRINTS = {
     "hierarchical.py": ["managed"],
     "many_and_streamed.py": ["['about a', 'about b']", "about c", "about d | about d"],
     "feedback.py": ["published: an article (approved)"],
+    "quickstart.py": [
+        "# Report # Report - AI LLMs grow 2",
+        "['AgentFinish', 'Research AI LLMs in 2025...', 'AI LLMs Senior Data Researcher', 'AI LLMs Analyst', 'after']",
+    ],
+    "self_evaluation.py": [
+        "a fine post after 3",
+        "6 ['Write on Flying cars. Feedback: None', 'Write on Flying cars. Feedback: too long', "
+        "'Write on Flying cars. Feedback: emojis']",
+    ],
+    "guardrails.py": ["['ONE TWO', '{\"a\": 1}', 'kind', 'final'] x=2", "True 3"],
+    "tools.py": [
+        "all used [(2, 3), (1, 1), (1, 1)]",
+        "['found x', 'SLOW Y', 'fetched z', '6', '1', '6', '1'] 9",
+        "found q 8",
+    ],
+    "manager_agent.py": ["['a text about two cats', '', 'printed'] Project Manager", "3 8 8"],
+    "persisted.py": ["11", "22 True", "33 False", "Draft 2: ok great ['needs_revision', 'approved']"],
+    "agents_alone.py": [
+        "True name='Rex' age=3 r 1",
+        "here: analyse, here: report, here: plain",
+        "here: inside a loop",
+        "['here: about 1', 'here: about 2'] here: about 3",
+    ],
 }
 
 

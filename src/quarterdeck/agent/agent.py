@@ -100,6 +100,8 @@ class Agent(Definition):
         "executor_class": f"{_LATER}: there is one loop",
     }
 
+    unset: ClassVar[Mapping[str, Any]] = {"code_execution_mode": "safe"}
+
     role: str
     goal: str
     backstory: str = ""

@@ -40,6 +40,8 @@ class Definition(BaseModel):
 
     not_supported: ClassVar[Mapping[str, str]] = {}
     """Fields of CrewAI that are taken while they are unset (None, False, empty), and why they do nothing else."""
+    unset: ClassVar[Mapping[str, Any]] = {}
+    """CrewAI's defaults of those fields, where they are something else than that."""
 
     def __init__(self, /, **data: Any) -> None:
         try:
@@ -72,7 +74,7 @@ class Definition(BaseModel):
     def _refused(cls, name: str, value: Any) -> str:
         """Why an argument that is no field is not taken; empty where it is CrewAI's and unset."""
         if name in cls.not_supported:
-            return f"{name}: {cls.not_supported[name]}" if value else ""
+            return f"{name}: {cls.not_supported[name]}" if value and value != cls.unset.get(name) else ""
         near = difflib.get_close_matches(name, [*cls.model_fields, *cls.not_supported], 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(sorted(cls.model_fields))}"
         return f"there is no field {name!r}{hint}"
