@@ -36,15 +36,21 @@ class _LoopThread:
 
 
 _background = _LoopThread()
-_user = _LoopThread()
+_users = [_LoopThread()]
 
 _blocked: ContextVar[frozenset[asyncio.AbstractEventLoop]] = ContextVar("quarterdeck_blocked", default=frozenset())
 """The event loops that wait for a sync call of this context."""
 
 
 def user_loop() -> asyncio.AbstractEventLoop:
-    """A loop for coroutines of users that may block it, in a thread of its own."""
-    return _user.get()
+    """A loop for coroutines of users that may block it, in a thread of its own; one that no sync call of this context
+    blocks already: in a flow that is kicked off within another's async method, the next."""
+    blocked = _blocked.get()
+    for thread in _users:
+        if (loop := thread.get()) not in blocked:
+            return loop
+    _users.append(_LoopThread())
+    return _users[-1].get()
 
 
 def background_loop() -> asyncio.AbstractEventLoop:

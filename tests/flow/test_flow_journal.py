@@ -213,6 +213,35 @@ async def test_a_sync_kickoff_in_an_async_method_works_too(journal: Journal) -> 
         }
 
 
+async def test_a_sync_kickoff_of_a_flow_with_one_works_too() -> None:
+    """Each of them blocks a loop: the methods of the inner flow have another than those of the outer."""
+    llm = ScriptedLLM(by=last_word)
+
+    class Inner(Flow):
+        @start()
+        async def begin(self) -> str:
+            return writers(llm).kickoff({"topic": "a"}).raw
+
+    class Middle(Flow):
+        @start()
+        async def begin(self) -> str:
+            return Inner().kickoff()
+
+    class Outer(Flow):
+        @start()
+        async def begin(self) -> str:
+            return Middle().kickoff()
+
+        @listen(begin)
+        def then(self, text: str) -> list[str]:
+            return [text, asyncio.run(Middle().kickoff_async())]
+
+    assert await Outer().akickoff() == ["about a", "about a"]
+    outer = Outer()
+    assert await asyncio.to_thread(outer.kickoff) == ["about a", "about a"]
+    assert outer.usage_metrics.successful_requests == 4
+
+
 async def test_an_error_of_a_crew_that_a_method_handles_ends_nothing() -> None:
     down = ScriptedLLM(by=lambda _: ProviderDownError("down"), max_retries=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from quarterdeck import Agent, Crew, Task
 from quarterdeck.errors import ConfigError, ProviderDownError
 from quarterdeck.events import Event, HumanAnswered, HumanRequested, RunFinished
-from quarterdeck.runtime.human import HumanAnswer, HumanRequest, Later
+from quarterdeck.runtime.human import HumanAnswer, HumanRequest, Later, set_human_input
 from quarterdeck.runtime.journal import Journal
 from quarterdeck.testing import ScriptedLLM
 
@@ -36,6 +37,22 @@ class Editor:
 
 def of(kind: type[Event], events: list[Event]) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_program_says_whom_all_runs_ask() -> None:
+    """In the context where it is called, and what is begun there; ``human=`` goes before it."""
+    everybody, one = Editor(HumanAnswer(False, "shorter"), HumanAnswer(True)), Editor(HumanAnswer(True))
+
+    def program() -> None:
+        set_human_input(everybody)
+        assert crew(["long", "short", "done"]).kickoff().raw == "done"
+        assert crew(["long", "done"]).kickoff(human=one).raw == "done"
+
+    contextvars.copy_context().run(program)
+    assert [request.output for request in everybody.asked] == ["long", "short"]
+    assert len(one.asked) == 1
+    with pytest.raises(ConfigError, match="no terminal"):
+        crew(["long"]).kickoff()
 
 
 async def test_a_question_waits_and_is_asked_once(journal: Journal) -> None:

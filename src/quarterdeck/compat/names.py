@@ -150,7 +150,7 @@ LEFT_OUT: Mapping[str, str] = {
     "crewai.agents.crew_agent_executor": "left out: Quarterdeck has one agent loop; an Agent has its settings",
     "crewai.auth": _SERVICE,
     "crewai.cli": "left out: the commands are those of quarterdeck, see 'quarterdeck --help'",
-    "crewai.core": "left out: give kickoff(human=...) an object with an async ask()",
+    "crewai.core": "left out: kickoff(human=...) and set_human_input take an object with an async ask()",
     "crewai.events.event_listener": "left out: derive from crewai.events.BaseEventListener",
     "crewai.events.types.a2a_events": f"{_NOT_YET}: the agent-to-agent protocol",
     "crewai.events.types.mcp_events": f"{_NOT_YET}: MCP servers as tools",
