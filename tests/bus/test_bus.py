@@ -142,10 +142,13 @@ def test_failures() -> None:
 
 def test_a_guardrail_that_refuses() -> None:
     """Each verdict, with how often it had been tried before."""
-    seen = seen_by(bus.LLMGuardrailCompletedEvent)
+    seen = seen_by(bus.LLMGuardrailStartedEvent, bus.LLMGuardrailCompletedEvent)
     make_crew("tea", "coffee", guardrail=lambda output: (output.raw != "tea", output.raw)).kickoff()
-    types_of(seen)
-    assert [(event.success, event.retry_count, event.error) for _, event in seen] == [
+    assert types_of(seen) == ["llm_guardrail_started", "llm_guardrail_completed"] * 2
+    begun, verdicts = [event for _, event in seen[::2]], [event for _, event in seen[1::2]]
+    assert [(event.guardrail_name, event.retry_count) for event in begun] == [("<lambda>", 0), ("<lambda>", 1)]
+    assert [event.started_event_id for event in verdicts] == [event.event_id for event in begun]
+    assert [(event.success, event.retry_count, event.error) for event in verdicts] == [
         (False, 0, "tea"),
         (True, 1, None),
     ]

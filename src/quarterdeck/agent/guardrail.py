@@ -14,7 +14,7 @@ from quarterdeck.agent.llm_guardrail import LLMGuardrail
 from quarterdeck.agent.verdict import Hearing, ModelGuardrail
 from quarterdeck.concurrency import call
 from quarterdeck.errors import GuardrailError
-from quarterdeck.events import GuardrailFinished
+from quarterdeck.events import GuardrailFinished, GuardrailStarted
 
 Guardrail = Callable[..., Any]
 
@@ -99,17 +99,25 @@ async def judge(guardrail: Guardrail, output: Any, hearing: Hearing) -> Guardrai
     if isinstance(done, GuardrailFinished):
         return done
     run.check()
+    name = _name(guardrail)
+    if run.watched:
+        run.emit(GuardrailStarted(path=path, guardrail=name))
     if isinstance(guardrail, ModelGuardrail):
         ok, feedback = await guardrail.verdict(output.raw, hearing)
-        event = GuardrailFinished(path=path, guardrail=guardrail.name, ok=ok, feedback=feedback)
+        event = GuardrailFinished(path=path, guardrail=name, ok=ok, feedback=feedback)
     else:
-        event = await _by_function(path, guardrail, output)
+        event = await _by_function(path, name, guardrail, output)
     await run.record(event)
     return event
 
 
-async def _by_function(path: str, guardrail: Guardrail, output: BaseModel) -> GuardrailFinished:
-    name = getattr(guardrail, "__name__", type(guardrail).__name__)
+def _name(guardrail: Guardrail) -> str:
+    if isinstance(guardrail, ModelGuardrail):
+        return guardrail.name
+    return getattr(guardrail, "__name__", type(guardrail).__name__)
+
+
+async def _by_function(path: str, name: str, guardrail: Guardrail, output: BaseModel) -> GuardrailFinished:
     kind = type(output)
     before = _content(output)  # the guardrail may change the output in place
     ok, value = _pair(name, await call(guardrail, output))

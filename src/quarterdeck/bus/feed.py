@@ -29,6 +29,7 @@ from quarterdeck.events import (
     Event,
     FeedbackReceived,
     GuardrailFinished,
+    GuardrailStarted,
     HumanAnswered,
     HumanRequested,
     KickoffFinished,
@@ -217,6 +218,7 @@ _ROWS: Mapping[type[Event], tuple[_Row, ...]] = {
         _Row(tool_usage_events.ToolUsageErrorEvent, "tool", fields.failed(), ends=True),
         _Row(logging_events.AgentLogsExecutionEvent, "tool", fields.logs_tool),
     ),
+    GuardrailStarted: (_Row(llm_guardrail_events.LLMGuardrailStartedEvent, "guardrail", fields.judging, begins=True),),
     GuardrailFinished: (_Row(llm_guardrail_events.LLMGuardrailCompletedEvent, "guardrail", fields.judged, ends=True),),
     HumanRequested: (
         _Row(flow_events.HumanFeedbackRequestedEvent, "human", fields.asked),

@@ -14,6 +14,7 @@ from quarterdeck.events import (
     Event,
     FeedbackReceived,
     GuardrailFinished,
+    GuardrailStarted,
     HumanAnswered,
     HumanRequested,
     KickoffFinished,
@@ -288,9 +289,12 @@ def failure(event: ToolFinished, here: Scope) -> Fields | None:
     return tool(event, here) | {"failure": ToolFailure(event.output, reason=reason)}
 
 
+def judging(event: GuardrailStarted | GuardrailFinished, here: Scope) -> Fields:
+    tries = event.path.split("/")[-3:-2]  # the try that is judged: research/2/guardrail/1
+    count = int(tries[0]) - 1 if tries and tries[0].isdigit() else 0
+    return {"guardrail_name": event.guardrail, "retry_count": count}
+
+
 def judged(event: GuardrailFinished, here: Scope) -> Fields:
     result = event.output["raw"] if event.output else None
-    tries = event.path.split("/")[-3:-2]  # the try that was judged: research/2/guardrail/1
-    count = int(tries[0]) - 1 if tries and tries[0].isdigit() else 0
-    judged: Fields = {"guardrail_name": event.guardrail, "success": event.ok, "result": result, "retry_count": count}
-    return judged | {"error": event.feedback or None}
+    return judging(event, here) | {"success": event.ok, "result": result, "error": event.feedback or None}

@@ -24,6 +24,7 @@ from quarterdeck.events.steps import (
     AgentStarted,
     ConditionDecided,
     GuardrailFinished,
+    GuardrailStarted,
     HumanAnswered,
     HumanRequested,
     LimitReached,
@@ -63,6 +64,7 @@ AnyEvent = (
     | ToolStarted
     | ToolIntended
     | ToolFinished
+    | GuardrailStarted
     | GuardrailFinished
     | ConditionDecided
     | HumanRequested

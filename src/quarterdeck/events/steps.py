@@ -213,6 +213,19 @@ class ToolFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailStarted(Event):
+    """A guardrail is asked about an output.
+
+    Args:
+        guardrail: The guardrail's name.
+    """
+
+    type: ClassVar[str] = "guardrail.started"
+    durable: ClassVar[bool] = False
+    guardrail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailFinished(Event):
     """A guardrail has judged a task's output.
 
