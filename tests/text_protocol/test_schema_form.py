@@ -129,7 +129,7 @@ def test_a_call_is_numbered_by_its_place_in_the_conversation() -> None:
         ('{"path": "x"}', "auto", 'neither "tool" nor "answer"'),
         ('{"answer": "x"}', "required", "must be called before"),
         ('{"tool": "now", "arguments": {}}', "none", "give the final answer"),
-        ('{"answer": NaN}', "auto", "NaN is no JSON"),
+        ('{"answer": NaN}', "auto", "NaN and Infinity are no JSON"),
         ('{"answer": 1e999}', "auto", "JSON cannot be read"),
         ('{"answer": ' + "[" * 100_000, "auto", "nested too deeply"),
     ],

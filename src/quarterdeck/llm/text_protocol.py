@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any, NoReturn, cast
 
 from quarterdeck.errors import MalformedResponseError
+from quarterdeck.llm import lenient
 from quarterdeck.llm.types import LLMRequest, LLMResponse, Message, OutputSchema, ToolCall, ToolSpec
 
 STOP = "\nObservation:"
@@ -240,8 +241,8 @@ def _read_text(response: LLMResponse, request: LLMRequest) -> LLMResponse:
     action = _ACTION.search(text)
     final = _last(_FINAL, text) or (None if action else _last(_FINAL_ANYWHERE, text))
     if request.tool_choice == "none" or (final and request.tool_choice != "required"):
-        answer = text[final.end() :] if final else text
-        return replace(response, text=answer.strip(), tool_calls=())
+        answer = _without_lone_fence(text[final.end() :].strip()) if final else text.strip()
+        return replace(response, text=answer, tool_calls=())
     if action:
         return _read_action(replace(response, text=text), request, action)
     if final or request.tool_choice == "required":
@@ -259,6 +260,11 @@ def _without_observation(text: str) -> str:
     if made_up is None or _FINAL.search(text, 0, made_up.start()):
         return text
     return text[: made_up.start()].rstrip()
+
+
+def _without_lone_fence(answer: str) -> str:
+    """The answer without a closing code fence whose opening one stands before "Final Answer:"."""
+    return answer[:-3].rstrip() if answer.endswith("```") and answer.count("```") % 2 else answer
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -316,24 +322,32 @@ def _with_call(response: LLMResponse, request: LLMRequest, name: str, arguments:
 
 
 def _json_object(source: str, response: LLMResponse, request: LLMRequest) -> dict[str, Any]:
-    """The first JSON object in the text; code fences around it and text after it are passed over."""
+    """The first JSON object in the text, or what is nearly one; code fences around it and text after it are passed
+    over."""
     start = source.find("{")
     if start < 0:
         _malformed("There is no JSON object.", response, request)
     try:
-        found, _ = _decoder.raw_decode(source, start)
-        json.dumps(found, allow_nan=False)  # a number beyond all floats is read as infinite
+        found = _read_json(source, start)
     except ValueError as error:
         cut = " It was cut off: write less." if response.finish_reason == "length" else ""
         _malformed(f"The JSON cannot be read: {error}.{cut}", response, request)
     return found
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def _read_json(source: str, start: int) -> dict[str, Any]:
+    try:
+        found, _ = _decoder.raw_decode(source, start)
+    except ValueError:
+        found, _ = lenient.read(source, start)
+    try:
+        json.dumps(found, allow_nan=False)
+    except ValueError:  # also a number beyond all floats, which is read as infinite
+        raise ValueError("NaN and Infinity are no JSON") from None
+    return found
 
 
-_decoder = json.JSONDecoder(strict=False, parse_constant=_no_constant)
+_decoder = json.JSONDecoder(strict=False)
 """Not strict: models write line breaks into strings as they are."""
 
 
