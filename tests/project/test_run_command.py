@@ -24,6 +24,21 @@ CREW = """\
     """
 
 
+LOUD = """
+    from quarterdeck import Agent, Crew, Task
+    from quarterdeck.flow import Flow, start
+
+    agent = Agent(role="Pilot", goal="Know", llm="anthropic/claude-sonnet-4-5", verbose=True)
+    crew = Crew(tasks=[Task(name="ask", description="How deep?", expected_output="", agent=agent)], verbose=True)
+
+
+    class Watch(Flow):
+        @start()
+        def look(self):
+            return crew.kickoff().raw
+    """
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
     with LoopbackServer(by=lambda request: "14 m") as server:
@@ -36,7 +51,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
 
 @pytest.fixture
 def run(write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, server: LoopbackServer) -> Callable[..., Result]:
-    monkeypatch.chdir(write({"crew.py": CREW, "in.yaml": "harbour: Oslo\n", ".env": "QD_FROM_FILE='it is' # yes\n"}))
+    monkeypatch.chdir(
+        write({"crew.py": CREW, "loud.py": LOUD, "in.yaml": "harbour: Oslo\n", ".env": "QD_FROM_FILE='it is' # yes\n"})
+    )
     monkeypatch.delenv("QD_FROM_FILE", raising=False)
 
     def call(*arguments: str) -> Result:
@@ -52,6 +69,15 @@ def test_it_prints_what_happens_and_the_result(run: Callable[..., Result], serve
     assert "ask: begun by Pilot" in result.stderr
     assert "How deep is Bergen?" in str(server.requests[0].request.messages)
     assert server.requests[0].path == "/v1/messages"
+
+
+def test_what_is_verbose_is_printed_once(run: Callable[..., Result]) -> None:
+    """Within a flow too; and not at all where the result alone is wanted."""
+    for target in ("loud.py:crew", "loud.py:Watch"):
+        lines = run(target).stderr.splitlines()
+        assert len([line for line in lines if "ask: begun by Pilot" in line]) == 1
+        assert len(set(lines)) == len(lines)
+        assert run(target, "-q").stderr == ""
 
 
 def test_another_model_and_inputs_of_a_file(run: Callable[..., Result], server: LoopbackServer) -> None:

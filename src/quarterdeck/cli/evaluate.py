@@ -38,12 +38,14 @@ def score(
     json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """Runs a crew several times and has a model score each task's output from 1 to 10."""
-    from quarterdeck.runtime.verbose import printer
+    from quarterdeck.runtime.verbose import shown
 
     found = _crew(target, crew, model)
     given = ask_missing(found.contract, read_inputs(pairs or [], inputs))
     options: dict[str, Any] = {"journal": journal, "run_id": run_id}
-    result = found.test(n_iterations, judge or model, given, criteria, **options, on_event=None if json else printer())
+    with shown() as on_event:
+        options["on_event"] = None if json else on_event
+        result = found.test(n_iterations, judge or model, given, criteria, **options)
     if json:
         print(result.model_dump_json(indent=2))
     else:
@@ -84,16 +86,17 @@ def chat(
 ) -> None:
     """Talks with you, asks for the crew's inputs, runs it and tells the result. An empty line ends it."""
     from quarterdeck.crew.chat import Chat
-    from quarterdeck.runtime.verbose import printer
+    from quarterdeck.runtime.verbose import shown
 
-    talk = Chat(_crew(target, crew, None), model, on_event=printer())
-    print("An empty line ends this conversation.", file=sys.stderr)
-    while True:
-        print("> ", end="", file=sys.stderr, flush=True)
-        text = sys.stdin.readline().strip()
-        if not text:
-            return
-        print(talk.say(text), flush=True)
+    with shown() as on_event:
+        talk = Chat(_crew(target, crew, None), model, on_event=on_event)
+        print("An empty line ends this conversation.", file=sys.stderr)
+        while True:
+            print("> ", end="", file=sys.stderr, flush=True)
+            text = sys.stdin.readline().strip()
+            if not text:
+                return
+            print(talk.say(text), flush=True)
 
 
 def _crew(target: str, name: str | None, model: str | None) -> Crew:

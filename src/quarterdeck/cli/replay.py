@@ -24,7 +24,7 @@ def replay(
 ) -> None:
     """Does a run again from a task on, as a new run: the tasks before it are taken from the journal."""
     from quarterdeck.crew import Crew
-    from quarterdeck.runtime.verbose import printer
+    from quarterdeck.runtime.verbose import shown
 
     if "://" not in journal and not Path(journal).is_file():
         raise ConfigError(f"there is no journal {journal!r}")
@@ -32,6 +32,7 @@ def replay(
     found = load(target, crew, model)
     if not isinstance(found, Crew):
         raise ConfigError(f"target {target!r} is a {type(found).__name__}; a crew can be replayed")
-    output = found.replay(from_task, inputs, run_id=run_id, into=into, journal=journal, on_event=printer(sys.stderr))
+    with shown() as on_event:
+        output = found.replay(from_task, inputs, run_id=run_id, into=into, journal=journal, on_event=on_event)
     print(f"run {output.run_id}: {output.status}{f' ({output.reason})' if output.reason else ''}", file=sys.stderr)
     print(output)

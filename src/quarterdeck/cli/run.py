@@ -46,7 +46,7 @@ def run(
 ) -> None:
     """Runs a crew or a flow, shows what happens, and prints the result."""
     from quarterdeck.flow import Flow
-    from quarterdeck.runtime.verbose import printer
+    from quarterdeck.runtime.verbose import shown
 
     if compat:
         from quarterdeck.compat.finder import install
@@ -58,10 +58,10 @@ def run(
     runnable = load(target, crew, model)
     given = read_inputs(pairs or [], inputs)
     options: dict[str, Any] = {"journal": journal, "run_id": run_id, "stream": False}
-    if not quiet:
-        options["on_event"] = printer()
     work = runnable.arun if isinstance(runnable, Flow) else runnable.akickoff
-    output = run_sync(work(ask_missing(runnable.contract, given), **options))
+    given = ask_missing(runnable.contract, given)
+    with shown() as on_event:
+        output = run_sync(work(given, **options, on_event=None if quiet else on_event))
     print(output.raw)
     if output.partial:
         print(f"quarterdeck: the run ended as {output.status}: {output.reason}", file=sys.stderr)

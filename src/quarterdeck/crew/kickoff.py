@@ -24,7 +24,7 @@ from quarterdeck.runtime.options import RunOptions
 from quarterdeck.runtime.place import kickoff_here
 from quarterdeck.runtime.receipts import issues, tool_receipts
 from quarterdeck.runtime.run import Run
-from quarterdeck.runtime.verbose import printer
+from quarterdeck.runtime.verbose import is_shown, printer
 from quarterdeck.runtime.watch import both
 from quarterdeck.task.output import TaskOutput
 from quarterdeck.task.planned import PlannedTask
@@ -52,7 +52,8 @@ async def run_crew(
         source: The earlier run of a replay.
     """
     given = checked(inputs)
-    if crew.verbose or any(agent.verbose for agent in crew.staff.taking_part(crew.tasks)):
+    verbose = crew.verbose or any(agent.verbose for agent in crew.staff.taking_part(crew.tasks))
+    if verbose and not is_shown():
         options = {**options, "on_event": both(options.get("on_event"), printer())}
 
     def work(run: Run) -> Awaitable[CrewOutput]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TextIO
 
 from quarterdeck.events import (
@@ -64,6 +67,24 @@ def line(event: Event) -> str | None:
             return f"run {event.run_id}: {event.status}, {tokens} tokens, {event.seconds:.1f} s{noted}"
         case _:
             return None
+
+
+_shown: ContextVar[bool] = ContextVar("quarterdeck_shown", default=False)
+
+
+@contextmanager
+def shown() -> Generator[Subscriber]:
+    """A printer for runs of a ``with`` block, as the only one: what is ``verbose`` there prints nothing beside it."""
+    token = _shown.set(True)
+    try:
+        yield printer()
+    finally:
+        _shown.reset(token)
+
+
+def is_shown() -> bool:
+    """Whether somebody else says what is printed of the runs of this context."""
+    return _shown.get()
 
 
 def printer(to: TextIO | None = None) -> Subscriber:
