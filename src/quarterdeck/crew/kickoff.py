@@ -166,13 +166,17 @@ class Kickoff:
 
     def _output(self, execution: Execution, status: RunStatus, last: TaskOutput | None) -> CrewOutput:
         self.note(self.run.usage.model_copy())
-        receipts = tool_receipts(self.run.finished)
+        finished = execution.finished()
+        if status == "completed":
+            receipts = [receipt for output in finished for receipt in output.tool_receipts]
+        else:  # those of tasks under way too
+            receipts = tool_receipts(self.run.finished)
         found = issues(receipts) if status == "completed" else []
         return CrewOutput(
             raw=last.raw if last else self.run.last_text,
             pydantic=last.pydantic if last else None,
             json_dict=last.json_dict if last else None,
-            tasks_output=execution.finished(),
+            tasks_output=finished,
             token_usage=self.run.usage.model_copy(),
             cost_usd=self.run.cost_usd,
             run_id=self.run.id,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-
-from pydantic import BaseModel, ConfigDict
+from dataclasses import dataclass
 
 from quarterdeck.events import Event, ToolFinished
 
@@ -12,7 +11,8 @@ _NO_FAULT = ("usage_limit", "blocked")
 """Calls that were not made because somebody had said so: a limit, a hook."""
 
 
-class ToolReceipt(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class ToolReceipt:
     """One call of a tool that a model asked for.
 
     Args:
@@ -31,8 +31,6 @@ class ToolReceipt(BaseModel):
         seconds: Time the tool took.
         path: The step's path, such as ``research/1/tool/2``.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     task: str
     agent: str
