@@ -207,6 +207,11 @@ class Agent(Definition):
         """Whether its model has to be told an answer's schema in words, in a conversation with these tools."""
         return not (self.llm.supports_schema_with_tools() if tools else self.llm.supports_output_schema())
 
+    @property
+    def plans(self) -> bool:
+        """Whether it plans before it works."""
+        return self.planning_config is not None or self.planning or self.reasoning
+
     async def plan(
         self,
         run: Run,
@@ -222,11 +227,9 @@ class Agent(Definition):
             TaskTimeoutError: It took longer than ``max_execution_time``.
             LLMError: A call to the model failed.
         """
-        config = self.planning_config
-        if config is None and (self.planning or self.reasoning):
-            config = PlanningConfig(max_attempts=self.max_reasoning_attempts)
-        if config is None:
+        if not self.plans:
             return ""
+        config = self.planning_config or PlanningConfig(max_attempts=self.max_reasoning_attempts)
         wait = self.waiter(run, path, rate)
         with scope(agent=self, role=persona.role):
             work = make_plan(self, config, run, path, persona, prompt, tools, wait)

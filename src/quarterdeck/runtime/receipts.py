@@ -57,7 +57,11 @@ def tool_receipts(finished: Mapping[str, Event], task: str | None = None) -> lis
         finished: The run's finished steps by their paths; others than tool calls are passed over.
         task: Only those of this task.
     """
-    calls = [(path, event) for path, event in finished.items() if isinstance(event, ToolFinished)]
+    calls = [
+        (path, event)
+        for path, event in finished.items()
+        if isinstance(event, ToolFinished) and (task is None or path.partition("/")[0] == task)
+    ]
     found: list[ToolReceipt] = []
     succeeded: set[tuple[str, str]] = set()  # later than the one that is looked at
     for path, event in reversed(calls):
@@ -68,8 +72,7 @@ def tool_receipts(finished: Mapping[str, Event], task: str | None = None) -> lis
             handled = (name, wanted) in succeeded
         if event.ok:
             succeeded |= {(name, event.tool), (name, "")}
-        if task is None or task == name:
-            found.append(_receipt(event, name, handled))
+        found.append(_receipt(event, name, handled))
     return found[::-1]
 
 

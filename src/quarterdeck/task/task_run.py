@@ -222,9 +222,11 @@ class TaskRun:
         description = prompts.triggered(planned.description, planned.trigger)
         expected = planned.expected_output + (f"\n{prompts.MARKDOWN}" if task.markdown else "")
         if self._plan is None:  # once for all tries
-            prompt = prompts.task(description, expected, self.context, "", None, planned.plan)
-            own = await agent.plan(self.run, f"{planned.name}/plan", planned.persona, prompt, tools, self.rate)
-            self._plan = "\n\n".join(part for part in (planned.plan, own) if part)
+            self._plan = planned.plan
+            if agent.plans:
+                prompt = prompts.task(description, expected, self.context, "", None, planned.plan)
+                own = await agent.plan(self.run, f"{planned.name}/plan", planned.persona, prompt, tools, self.rate)
+                self._plan = "\n\n".join(part for part in (planned.plan, own) if part)
         prompt = prompts.task(description, expected, self.context, feedback, schema, self._plan)
         return await agent.work(
             self.run,
